@@ -1,0 +1,1 @@
+"""Narravid: learn from narrated video and search it by meaning."""

@@ -1,0 +1,66 @@
+"""Typed configurations: frozen dataclasses, saved as JSON and read back without guessing.
+
+One mechanism for recipes and models alike. Unknown keys are refused with the nearest valid one, values are
+checked against the annotations of the dataclass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_type_hints
+
+import pydantic
+
+from narravid.errors import ConfigError
+
+__all__ = ["from_dict", "to_dict"]
+
+ConfigT = TypeVar("ConfigT")
+
+
+def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass instance
+    """The configuration as plain JSON types.
+
+    Args:
+        config: A dataclass instance, nested ones included.
+
+    Returns:
+        A dictionary of numbers, strings, lists, dictionaries and None.
+    """
+    result: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+    return result
+
+
+def from_dict(cls: type[ConfigT], data: Mapping[str, Any], *, source: str) -> ConfigT:
+    """Build a configuration from a dictionary.
+
+    Args:
+        cls: The dataclass to build.
+        data: Its fields, nested dataclasses as dictionaries.
+        source: Where the data comes from; named in errors.
+
+    Returns:
+        An instance of `cls`.
+
+    Raises:
+        ConfigError: If a key is unknown or a value does not fit its annotation.
+    """
+    _refuse_unknown(cls, data, source, prefix="")
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(data)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{source}: {key}: {first['msg']}, got {first['input']!r}", key=key) from error
+
+
+def _refuse_unknown(cls: type, data: Mapping[str, Any], source: str, *, prefix: str) -> None:
+    names = [field.name for field in dataclasses.fields(cls)]
+    hints = get_type_hints(cls)
+    for key, value in data.items():
+        dotted = f"{prefix}{key}"
+        if key not in names:
+            raise ConfigError(f"{source}: unknown key {dotted!r}", key=dotted, valid=names)
+        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
+            _refuse_unknown(hints[key], value, source, prefix=f"{dotted}.")

@@ -1,0 +1,248 @@
+"""The small frozen types that travel between Narravid's layers, and the protocols of its models.
+
+A *span* is [start_seconds, end_seconds) of a video, a *clip* the frames of one span. Shapes use B batch,
+T frames, H and W pixels, P caption candidates, L tokens, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+
+__all__ = [
+    "Clip",
+    "ClipSpec",
+    "Crop",
+    "FrameRule",
+    "Hit",
+    "NarratedBatch",
+    "PixelDualEncoder",
+    "Similarity",
+    "Span",
+    "VideoInfo",
+]
+
+Similarity = Literal["dot", "cosine"]
+"""How a model compares embeddings: plain dot product, or the dot product of L2-normalised vectors."""
+
+FrameRule = Literal["ffmpeg_fps", "shown_at"]
+"""Which frame stands for time t: `ffmpeg_fps` resamples as FFmpeg's fps filter does (the published loaders),
+`shown_at` takes the frame that a player shows at t."""
+
+Crop = Literal["center", "random"]
+"""How the square is taken from a frame: the largest one, at the centre or at a random place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a video, [start_seconds, end_seconds).
+
+    Raises:
+        ValueError: If a time is not finite or the end lies before the start.
+    """
+
+    start_seconds: float
+    end_seconds: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start_seconds) and math.isfinite(self.end_seconds)):
+            raise ValueError(f"span times must be finite, got {self.start_seconds}, {self.end_seconds}")
+        if self.end_seconds < self.start_seconds:
+            raise ValueError(f"span ends ({self.end_seconds}) before it starts ({self.start_seconds})")
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length in seconds."""
+        return self.end_seconds - self.start_seconds
+
+    @property
+    def center_seconds(self) -> float:
+        """Middle of the span in seconds."""
+        return (self.start_seconds + self.end_seconds) / 2
+
+    def overlap_seconds(self, other: Span) -> float:
+        """Seconds that both spans cover; 0 when they do not meet."""
+        return max(
+            0.0,
+            min(self.end_seconds, other.end_seconds) - max(self.start_seconds, other.start_seconds),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """What a model wants to see: the frames, rate, size and normalisation of one clip.
+
+    Attributes:
+        num_frames: Frames per clip, T.
+        fps: Frames per second at which they are taken.
+        size_pixels: Height and width after cropping and scaling.
+        crop: How the square is taken from the frame.
+        mean: Per-channel mean subtracted from values in [0, 1].
+        std: Per-channel divisor after the mean.
+        frame_rule: Which frame stands for a time.
+    """
+
+    num_frames: int
+    fps: float
+    size_pixels: int
+    crop: Crop = "center"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    frame_rule: FrameRule = "ffmpeg_fps"
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or self.size_pixels < 1:
+            raise ValueError(
+                f"num_frames and size_pixels must be at least 1, got {self.num_frames} and {self.size_pixels}"
+            )
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise ValueError(f"fps must be positive, got {self.fps}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+
+    @property
+    def duration_seconds(self) -> float:
+        """Seconds that one clip covers: num_frames / fps."""
+        return self.num_frames / self.fps
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a file says of its first video stream, checked by decoding one frame.
+
+    Attributes:
+        path: The file.
+        duration_seconds: Length; measured from the packets when the container does not say.
+        fps: Average frame rate.
+        width: Pixels, upright (after rotation).
+        height: Pixels, upright.
+        num_frames: Number of frames when the container says so, else None.
+        codec: Name of the decoder, such as "h264".
+        rotation_degrees: Clockwise rotation that makes the stored frames upright: 0, 90, 180 or 270.
+    """
+
+    path: str
+    duration_seconds: float
+    fps: float
+    width: int
+    height: int
+    num_frames: int | None
+    codec: str
+    rotation_degrees: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The decoded frames of one span.
+
+    Attributes:
+        frames: (T, H, W, 3) uint8, RGB.
+        mask: (T,) bool, False where a frame was padded because the span passes the end of the video.
+        span: The span that was asked for.
+
+    Raises:
+        ValueError: If the shapes or dtypes do not fit.
+    """
+
+    frames: torch.Tensor
+    mask: torch.Tensor
+    span: Span
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != torch.uint8:
+            raise ValueError(
+                f"frames must be (T, H, W, 3) uint8, got {tuple(self.frames.shape)} {self.frames.dtype}"
+            )
+        if self.mask.shape != self.frames.shape[:1] or self.mask.dtype != torch.bool:
+            raise ValueError(
+                f"mask must be ({self.frames.shape[0]},) bool, got {tuple(self.mask.shape)} {self.mask.dtype}"
+            )
+
+    @property
+    def num_padded(self) -> int:
+        """How many frames are padding."""
+        return int((~self.mask).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class NarratedBatch:
+    """Clips with their caption candidates, ready for a contrastive task.
+
+    Attributes:
+        clips: (B, 3, T, H, W) uint8 in [0, 255].
+        tokens: (B, P, L) int64 word ids, 0 = padding.
+        video_ids: B names, one per clip; clips of one video share theirs.
+        start_seconds: (B,) float64, where each clip starts in its video.
+    """
+
+    clips: torch.Tensor
+    tokens: torch.Tensor
+    video_ids: tuple[str, ...]
+    start_seconds: torch.Tensor
+
+    def __post_init__(self) -> None:
+        batch = self.clips.shape[0]
+        if self.clips.ndim != 5 or self.clips.shape[1] != 3 or self.clips.dtype != torch.uint8:
+            raise ValueError(
+                f"clips must be (B, 3, T, H, W) uint8, got {tuple(self.clips.shape)} {self.clips.dtype}"
+            )
+        if self.tokens.ndim != 3 or self.tokens.shape[0] != batch or self.tokens.dtype != torch.int64:
+            raise ValueError(
+                f"tokens must be ({batch}, P, L) int64, got {tuple(self.tokens.shape)} {self.tokens.dtype}"
+            )
+        if len(self.video_ids) != batch or self.start_seconds.shape != (batch,):
+            raise ValueError(f"video_ids and start_seconds must have {batch} entries")
+
+    def to(self, device: torch.device | str) -> NarratedBatch:
+        """The same batch with its tensors on `device`."""
+        return NarratedBatch(
+            self.clips.to(device, non_blocking=True),
+            self.tokens.to(device, non_blocking=True),
+            self.video_ids,
+            self.start_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One moment found by a search.
+
+    Attributes:
+        path: The video file.
+        span: The moment, in seconds.
+        score: Similarity of query and moment; higher is better.
+    """
+
+    path: str
+    span: Span
+    score: float
+
+
+@runtime_checkable
+class PixelDualEncoder(Protocol):
+    """A model that puts clips and sentences into one space, working on pixels."""
+
+    embed_dim: int
+    similarity: Similarity
+    clip_spec: ClipSpec
+
+    @property
+    def weights_hash(self) -> str:
+        """Hash of configuration and weights; names the model in an index."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def encode_video(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W), uint8 in [0, 255] or float32 in [0, 1], to (B, D) float32."""
+
+    def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
+        """N sentences to (N, D) float32."""
+
+    def video_features(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) as for `encode_video` to the trunk's feature (B, F) float32."""
