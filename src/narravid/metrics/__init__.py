@@ -1,1 +1,19 @@
-"""Narravid: metrics."""
+"""Measures of quality as pure functions."""
+
+from narravid.metrics.retrieval import (
+    RankCounts,
+    rank_counts,
+    rank_counts_from_embeddings,
+    retrieval_metrics,
+    retrieval_metrics_from_embeddings,
+    retrieval_ranks,
+)
+
+__all__ = [
+    "RankCounts",
+    "rank_counts",
+    "rank_counts_from_embeddings",
+    "retrieval_metrics",
+    "retrieval_metrics_from_embeddings",
+    "retrieval_ranks",
+]

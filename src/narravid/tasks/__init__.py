@@ -1,1 +1,1 @@
-"""Narravid: tasks."""
+"""Model and loss put together into training steps."""

@@ -1,0 +1,87 @@
+"""The contrastive task: a dual encoder and a loss, put together into one training step."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from narravid.distributed import gather_with_gradient
+from narravid.types import NarratedBatch, Similarity
+
+__all__ = ["ContrastiveModel", "ContrastiveTask"]
+
+
+class ContrastiveModel(Protocol):
+    """What the task needs of a dual encoder."""
+
+    similarity: Similarity
+
+    @property
+    def logit_scale(self) -> torch.Tensor | None:
+        """() factor that multiplies every similarity, or None to leave them as they are."""
+
+    def encode_video(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) uint8 to (B, D)."""
+
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(..., L) int64 to (..., D)."""
+
+
+class ContrastiveTask(nn.Module):
+    """Brings clips near their candidate captions and away from those of the rest of the global batch.
+
+    Args:
+        model: The dual encoder to train, a module that offers `ContrastiveModel`.
+        loss: Maps video (G, D) and text (G, P, D) of the global batch to a scalar, such as `MILNCELoss`.
+    """
+
+    def __init__(self, model: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        missing = [
+            name
+            for name in ("similarity", "logit_scale", "encode_video", "encode_tokens")
+            if not hasattr(model, name)
+        ]
+        if missing:
+            raise ValueError(f"{type(model).__name__} cannot be trained contrastively: it has no {missing}")
+        self.model = model
+        self.loss = loss
+
+    def training_step(self, batch: NarratedBatch) -> dict[str, torch.Tensor]:
+        """The loss of one batch, over the embeddings of all processes.
+
+        Args:
+            batch: B clips with P candidate captions each, on the model's device.
+
+        Returns:
+            `loss`: () float32, the objective, equal on every process; `positive_share`: () float32 in [0, 1],
+            the share of clips of the global batch whose best-scored caption is one of their own, detached;
+            `logit_scale`: (), detached, when the model learns one.
+        """
+        model: ContrastiveModel = self.model  # type: ignore[assignment]  # checked in __init__
+        video = model.encode_video(batch.clips)
+        text = model.encode_tokens(batch.tokens)
+        if model.similarity == "cosine":
+            video = nn.functional.normalize(video.float(), dim=-1)
+            text = nn.functional.normalize(text.float(), dim=-1)
+        video, text = gather_with_gradient(video), gather_with_gradient(text)
+        scale = model.logit_scale
+        result = {"positive_share": _positive_share(video, text)}
+        if scale is not None:
+            # Scaled after gathering: each process then holds the whole gradient of the scale.
+            video = video * scale
+            result["logit_scale"] = scale.detach()
+        return {"loss": self.loss(video, text), **result}
+
+    def forward(self, batch: NarratedBatch) -> dict[str, torch.Tensor]:
+        """The same as `training_step`."""
+        return self.training_step(batch)
+
+
+@torch.no_grad()
+def _positive_share(video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    num_clips, num_candidates, _ = text.shape
+    best = (video @ text.flatten(0, 1).T).argmax(dim=1) // num_candidates
+    return (best == torch.arange(num_clips, device=best.device)).float().mean()
