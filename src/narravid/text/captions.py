@@ -1,0 +1,120 @@
+"""Captions with their times, and which of them belong together.
+
+Narration is only loosely aligned with what is shown, so MIL-NCE offers a clip the P captions nearest in time
+as candidates (Miech et al. 2020, arXiv 1912.06430, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from narravid.types import Span
+
+__all__ = ["Caption", "CaptionTrack", "first_candidate", "nearest_captions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One timed sentence.
+
+    Attributes:
+        text: What is said.
+        span: When, in seconds of the video.
+    """
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTrack:
+    """The captions of one video, kept in the order of their starts (equal starts in the order given).
+
+    Attributes:
+        captions: The captions.
+    """
+
+    captions: tuple[Caption, ...] = ()
+
+    def __post_init__(self) -> None:
+        in_order = tuple(sorted(self.captions, key=lambda caption: caption.span.start_seconds))
+        object.__setattr__(self, "captions", in_order)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __iter__(self) -> Iterator[Caption]:
+        return iter(self.captions)
+
+    def __getitem__(self, index: int) -> Caption:
+        return self.captions[index]
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of every caption."""
+        return [caption.text for caption in self.captions]
+
+    @property
+    def span(self) -> Span | None:
+        """From the first start to the last end, None without captions."""
+        if not self.captions:
+            return None
+        last_end = max(caption.span.end_seconds for caption in self.captions)
+        return Span(self.captions[0].span.start_seconds, last_end)
+
+
+def first_candidate(track: CaptionTrack, index: int, num_candidates: int) -> int:
+    """The caption at which the window of candidates around a caption starts.
+
+    The window grows by one caption at a time, on the side that keeps the covered time shorter (to the right
+    when equal). Once it touches the first caption it starts there, whatever lies on the right; once it
+    touches the last one the rest is taken from the left. This is the published rule, borders included.
+
+    Args:
+        track: The captions.
+        index: The caption to start from.
+        num_candidates: P, how many captions the window has.
+
+    Returns:
+        Position of the first candidate; negative near the end of a track that has fewer than P captions.
+
+    Raises:
+        ValueError: If the index is outside the track or `num_candidates` is below 1.
+    """
+    if not 0 <= index < len(track):
+        raise ValueError(f"index must be in [0, {len(track)}), got {index}")
+    if num_candidates < 1:
+        raise ValueError(f"num_candidates must be at least 1, got {num_candidates}")
+    captions = track.captions
+    first = last = index
+    for num_taken in range(1, num_candidates):
+        if first == 0:
+            return 0
+        if last == len(track) - 1:
+            return first - (num_candidates - num_taken)
+        seconds_to_left = captions[last].span.end_seconds - captions[first - 1].span.start_seconds
+        seconds_to_right = captions[last + 1].span.end_seconds - captions[first].span.start_seconds
+        if seconds_to_left < seconds_to_right:
+            first -= 1
+        else:
+            last += 1
+    return first
+
+
+def nearest_captions(track: CaptionTrack, index: int, num_candidates: int) -> list[int]:
+    """The P captions offered as candidates for one caption of a track.
+
+    Args:
+        track: The captions.
+        index: The caption to start from.
+        num_candidates: P.
+
+    Returns:
+        P positions in the track, ascending. A track with fewer than P captions repeats its first or last one.
+
+    Raises:
+        ValueError: As for `first_candidate`.
+    """
+    first = first_candidate(track, index, num_candidates)
+    return [min(max(first + step, 0), len(track) - 1) for step in range(num_candidates)]
