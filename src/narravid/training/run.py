@@ -1,0 +1,124 @@
+"""The folder of a run: what it was asked to do, where it ran, and who may write to it now."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from narravid.errors import ConfigError, NarravidError
+from narravid.files import read_json, write_json
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = [
+    "CONFIG_NAME",
+    "ENVIRONMENT_NAME",
+    "MODEL_FOLDER",
+    "create_run",
+    "lock_run",
+    "read_run_config",
+    "refuse_existing_run",
+]
+
+CONFIG_NAME = "config.json"
+ENVIRONMENT_NAME = "environment.json"
+LOCK_NAME = ".lock"
+MODEL_FOLDER = "model"
+
+
+def refuse_existing_run(run: Path) -> None:
+    """Check that a new run may begin in a folder, and that it can be written.
+
+    Raises:
+        ConfigError: If it holds a run already, is a file, or cannot be written.
+    """
+    if (run / CONFIG_NAME).exists():
+        raise ConfigError(
+            f"{run} already holds a run: go on with `narravid resume {run}` or choose another folder"
+        )
+    if run.exists() and not run.is_dir():
+        raise ConfigError(f"{run} is a file; the output of a run must be a folder")
+    probe = run / ".writable"
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"cannot write to {run}: {error.strerror}; choose another output folder") from error
+
+
+def create_run(run: Path, *, recipe: str, config: Mapping[str, Any]) -> None:
+    """Lay down a new run folder; its config.json comes last and marks it as begun.
+
+    Args:
+        run: The folder; made when absent.
+        recipe: Name of the recipe, so that the run can be rebuilt from its folder alone.
+        config: The recipe's whole configuration in JSON types.
+
+    Raises:
+        ConfigError: If the folder holds a run already or cannot be written.
+    """
+    refuse_existing_run(run)
+    write_json(run / ENVIRONMENT_NAME, _environment())
+    write_json(run / CONFIG_NAME, {"recipe": recipe, "config": dict(config)})
+
+
+def read_run_config(run: Path) -> tuple[str, dict[str, Any]]:
+    """Recipe name and configuration of a run folder.
+
+    Raises:
+        ConfigError: If the folder holds no run.
+    """
+    path = run / CONFIG_NAME
+    if not path.is_file():
+        raise ConfigError(f"{run} holds no run (no {CONFIG_NAME}); start one with `narravid train`")
+    content = read_json(path)
+    if not (
+        isinstance(content, dict)
+        and isinstance(content.get("recipe"), str)
+        and isinstance(content.get("config"), dict)
+    ):
+        raise ConfigError(f"{path} is not the configuration of a run: it needs 'recipe' and 'config'")
+    return content["recipe"], content["config"]
+
+
+@contextmanager
+def lock_run(run: Path) -> Iterator[None]:
+    """Hold a run folder for this process while the block runs; the system frees it when the process dies.
+
+    Raises:
+        NarravidError: If another process is training in the folder.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NarravidError(f"{run} is in use: another process is training in it") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "narravid": metadata.version("narravid"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "num_threads": torch.get_num_threads(),
+        "cuda_devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "command": sys.argv,
+    }
