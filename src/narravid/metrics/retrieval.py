@@ -8,7 +8,6 @@ clamp((k - g) / t, 0, 1). A model that scores everything alike is therefore at c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +25,10 @@ __all__ = [
 ]
 
 RECALL_DEPTHS = (1, 5, 10)
-BLOCK_SCORES = 2**23
-"""Scores handled at a time: bounds the extra memory without showing in the speed."""
+CACHED_SCORES = 2**18
+"""Scores compared at a time: few enough to stay in a processor's cache between the passes over them."""
+BLOCK_SCORES = 2**22
+"""Scores multiplied out of embeddings at a time: bounds the memory, large enough for a fast product."""
 
 Array = torch.Tensor | np.ndarray
 
@@ -82,7 +83,7 @@ def rank_counts(similarity: Array, targets: Array | None = None) -> RankCounts:
         raise ValueError(f"similarity must be float32 or float64, got {scores.dtype}")
     num_queries, num_gallery = scores.shape
     places = _check_targets(targets, num_queries, num_gallery).to(scores.device)
-    return _count_blocks(lambda start, stop: scores[start:stop], places, num_gallery)
+    return RankCounts(*_count(scores, places, first_row=0))
 
 
 def retrieval_ranks(similarity: Array, targets: Array | None = None) -> torch.Tensor:
@@ -163,10 +164,12 @@ def rank_counts_from_embeddings(
     num_queries, num_gallery = len(query_rows), len(gallery_rows)
     places = _check_targets(targets, num_queries, num_gallery).to(query_rows.device)
 
-    def block(start: int, stop: int) -> torch.Tensor:
-        return (query_rows[start:stop] @ gallery_rows.T).float()
-
-    return _count_blocks(block, places, num_gallery)
+    rows = max(1, BLOCK_SCORES // num_gallery)
+    counts = [
+        _count((query_rows[start : start + rows] @ gallery_rows.T).float(), part, first_row=start)
+        for start, part in zip(range(0, num_queries, rows), torch.split(places, rows), strict=True)
+    ]
+    return RankCounts(*(torch.cat(parts) for parts in zip(*counts, strict=True)))
 
 
 def retrieval_metrics_from_embeddings(
@@ -189,20 +192,18 @@ def retrieval_metrics_from_embeddings(
     return rank_counts_from_embeddings(queries, gallery, similarity=similarity, targets=targets).metrics()
 
 
-def _count_blocks(
-    block: Callable[[int, int], torch.Tensor], targets: torch.Tensor, num_gallery: int
-) -> RankCounts:
-    num_queries = len(targets)
-    rows_per_block = max(1, BLOCK_SCORES // num_gallery)
+def _count(
+    scores: torch.Tensor, targets: torch.Tensor, *, first_row: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = max(1, CACHED_SCORES // scores.shape[1])
     better, tied = [], []
-    for start in range(0, num_queries, rows_per_block):
-        stop = min(start + rows_per_block, num_queries)
-        scores = block(start, stop)
-        _check_finite("similarity", scores, first_row=start)
-        right = scores.gather(1, targets[start:stop, None])
-        better.append((scores > right).sum(dim=1))
-        tied.append((scores == right).sum(dim=1))
-    return RankCounts(torch.cat(better).cpu(), torch.cat(tied).cpu())
+    for start in range(0, len(scores), rows):
+        piece = scores[start : start + rows]
+        _check_finite("similarity", piece, first_row=first_row + start)
+        right = piece.gather(1, targets[start : start + rows, None])
+        better.append((piece > right).sum(dim=1))
+        tied.append((piece == right).sum(dim=1))
+    return torch.cat(better).cpu(), torch.cat(tied).cpu()
 
 
 def _check_targets(targets: Array | None, num_queries: int, num_gallery: int) -> torch.Tensor:
@@ -236,10 +237,8 @@ def _check_embeddings(name: str, embeddings: Array) -> torch.Tensor:
 
 
 def _check_finite(name: str, values: torch.Tensor, *, first_row: int) -> None:
-    finite = values.isfinite()
-    if bool(finite.all()):
+    lowest, highest = torch.aminmax(values)  # both NaN if any value is; far cheaper than isfinite of each
+    if lowest.isfinite() and highest.isfinite():
         return
-    row, column = (int(place) for place in (~finite).nonzero()[0])
-    raise ValueError(
-        f"{name}[{first_row + row}, {column}] is {float(values[row, column])}; scores must be finite"
-    )
+    row, column = (int(place) for place in (~values.isfinite()).nonzero()[0])
+    raise ValueError(f"{name}[{first_row + row}, {column}] must be finite, got {float(values[row, column])}")
