@@ -1,0 +1,219 @@
+"""The pixel dual encoder of MIL-NCE: S3D for clips, word vectors for sentences, one space for both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from narravid.config import to_dict
+from narravid.models.s3d import S3D, S3DConfig
+from narravid.models.text_encoders import SentenceTower, SentenceTowerConfig
+from narravid.text.words import Vocabulary, WordTokenizer
+from narravid.types import ClipSpec, Similarity
+from narravid.video.transforms import normalise, to_unit_float
+
+__all__ = ["S3DDualEncoder", "S3DDualEncoderConfig"]
+
+
+@dataclass(frozen=True)
+class S3DDualEncoderConfig:
+    """Everything but the weights and the words.
+
+    Attributes:
+        video: Shape of the video tower.
+        text: Shape of the text tower.
+        clip_spec: What a clip must look like.
+        max_words: Words of a sentence that are read.
+        lower_case: Whether sentences are lower-cased first.
+        similarity: How embeddings are compared, `dot` (published) or `cosine`.
+        temperature: Starting point of a learned temperature that divides similarities in training; None for
+            none (published).
+
+    Raises:
+        ValueError: If the towers do not fit each other or a value is out of range.
+    """
+
+    video: S3DConfig
+    text: SentenceTowerConfig
+    clip_spec: ClipSpec
+    max_words: int = 20
+    lower_case: bool = True
+    similarity: Similarity = "dot"
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.video.embed_dim != self.text.embed_dim:
+            raise ValueError(
+                "both towers need the same embed_dim, "
+                f"got {self.video.embed_dim} (video) and {self.text.embed_dim} (text)"
+            )
+        if self.max_words < 1:
+            raise ValueError(f"max_words must be at least 1, got {self.max_words}")
+        if self.similarity not in ("dot", "cosine"):
+            raise ValueError(f"similarity must be 'dot' or 'cosine', got {self.similarity!r}")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+
+
+class S3DDualEncoder(nn.Module):
+    """S3D and sentence tower with their vocabulary and clip specification; a `PixelDualEncoder`.
+
+    Embeddings come as the towers give them; `similarity` says how to compare them, `similarity_matrix` does.
+
+    Args:
+        config: Shapes and settings.
+        vocabulary: The words; must fill the word table exactly.
+
+    Attributes:
+        config: As given.
+        vocabulary: As given.
+        tokenizer: Sentences to (N, max_words) ids.
+        embed_dim: D.
+        feature_dim: F, size of `video_features`.
+        similarity: "dot" or "cosine".
+        clip_spec: What a clip must look like.
+
+    Raises:
+        ValueError: If vocabulary and word table differ in size.
+    """
+
+    def __init__(self, config: S3DDualEncoderConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        if vocabulary.num_embeddings != config.text.num_embeddings:
+            raise ValueError(
+                f"the vocabulary has {len(vocabulary)} words and needs num_embeddings = "
+                f"{vocabulary.num_embeddings}, the configuration says {config.text.num_embeddings}"
+            )
+        self.config = config
+        self.vocabulary = vocabulary
+        self.tokenizer = WordTokenizer(vocabulary, max_words=config.max_words, lower_case=config.lower_case)
+        self.embed_dim = config.video.embed_dim
+        self.similarity: Similarity = config.similarity
+        self.clip_spec = config.clip_spec
+        self.video = S3D(config.video)
+        self.text = SentenceTower(config.text)
+        self.feature_dim = self.video.feature_dim
+        self.log_scale = (
+            None if config.temperature is None else nn.Parameter(torch.tensor(-math.log(config.temperature)))
+        )
+        self._warned_sentences: set[str] = set()
+        self._hash: tuple[list[tuple[int, int]], str] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.video.fc.weight.device
+
+    @property
+    def logit_scale(self) -> torch.Tensor | None:
+        """Learned scalar that similarities are multiplied by in training, 1 / temperature, or None."""
+        return None if self.log_scale is None else self.log_scale.exp()
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of configuration, vocabulary and all tensors, in hexadecimal.
+
+        Recomputed only when a tensor was replaced or written to since the last call.
+        """
+        tensors = self.state_dict(keep_vars=True)
+        if any(tensor.is_inference() for tensor in tensors.values()):  # these do not count their versions
+            return _hash_model(self.config, self.vocabulary, tensors)
+        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors.values()]
+        if self._hash is None or self._hash[0] != versions:
+            self._hash = (versions, _hash_model(self.config, self.vocabulary, tensors))
+        return self._hash[1]
+
+    def encode_video(self, clips: torch.Tensor) -> torch.Tensor:
+        """Embeddings of clips.
+
+        Args:
+            clips: (B, 3, T, H, W), uint8 in [0, 255] or float32 in [0, 1]; the model's own mean and
+                standard deviation are applied here.
+
+        Returns:
+            (B, D) float32.
+
+        Raises:
+            ValueError: If the shape, dtype or (space-to-depth stem) an odd size does not fit.
+        """
+        return self.embed_features(self.video_features(clips))
+
+    def video_features(self, clips: torch.Tensor) -> torch.Tensor:
+        """Trunk features of clips, (B, 3, T, H, W) as for `encode_video` to (B, F) float32."""
+        return self.video.features(self._normalised(clips)).float()
+
+    def embed_features(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, F) trunk features to (B, D) float32 embeddings, the second half of `encode_video`."""
+        embeddings: torch.Tensor = self.video.fc(features)
+        return embeddings.float()
+
+    def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
+        """Embeddings of sentences; warns once of each sentence in which no word is known.
+
+        Args:
+            sentences: N sentences.
+
+        Returns:
+            (N, D) float32.
+        """
+        tokens: torch.Tensor = self.tokenizer(sentences)
+        self._warn_unknown(sentences)
+        return self.encode_tokens(tokens)
+
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Embeddings of word ids.
+
+        Args:
+            tokens: (..., L) int64, 0 = padding.
+
+        Returns:
+            (..., D) float32.
+        """
+        embeddings: torch.Tensor = self.text(tokens.to(self.device).reshape(-1, tokens.shape[-1]))
+        return embeddings.float().reshape(*tokens.shape[:-1], self.embed_dim)
+
+    def similarity_matrix(self, video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Similarity of every clip with every sentence, as the model compares them.
+
+        Args:
+            video: (V, D) embeddings.
+            text: (N, D) embeddings.
+
+        Returns:
+            (V, N) float32: dot products, of L2-normalised vectors when `similarity` is "cosine".
+        """
+        if self.similarity == "cosine":
+            video, text = F.normalize(video, dim=-1), F.normalize(text, dim=-1)
+        return torch.matmul(video.float(), text.float().T)
+
+    def _normalised(self, clips: torch.Tensor) -> torch.Tensor:
+        spec = self.clip_spec
+        return normalise(to_unit_float(clips.to(self.device, non_blocking=True)), spec.mean, spec.std)
+
+    def _warn_unknown(self, sentences: Sequence[str]) -> None:
+        for index in self.tokenizer.unknown_only(sentences):
+            if sentences[index] not in self._warned_sentences:
+                self._warned_sentences.add(sentences[index])
+                warnings.warn(
+                    f"no word of {sentences[index]!r} is in the model's vocabulary: its embedding is void",
+                    stacklevel=3,
+                )
+
+
+def _hash_model(
+    config: S3DDualEncoderConfig, vocabulary: Vocabulary, tensors: dict[str, torch.Tensor]
+) -> str:
+    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode())
+    digest.update(json.dumps(list(vocabulary)).encode())
+    for key, tensor in tensors.items():
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
