@@ -81,6 +81,11 @@ def test_every_file_of_the_folder_is_covered(shared_data):
     assert names == READABLE.keys() | REFUSED.keys()
 
 
+def to_seconds(stamp: str) -> float:
+    hours, minutes, seconds, milliseconds = map(int, stamp.replace(".", ":").split(":"))
+    return ((hours * 60 + minutes) * 60_000 + seconds * 1000 + milliseconds) / 1000
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(
     "name", ["sample.vtt", "using_identifiers.vtt", "netflix_chicas_del_cable.vtt", "comments.vtt"]
