@@ -64,8 +64,8 @@ class ContrastiveTask(nn.Module):
         video = model.encode_video(batch.clips)
         text = model.encode_tokens(batch.tokens)
         if model.similarity == "cosine":
-            video = nn.functional.normalize(video.float(), dim=-1)
-            text = nn.functional.normalize(text.float(), dim=-1)
+            video = nn.functional.normalize(video, dim=-1)
+            text = nn.functional.normalize(text, dim=-1)
         video, text = gather_with_gradient(video), gather_with_gradient(text)
         scale = model.logit_scale
         result = {"positive_share": _positive_share(video, text)}
