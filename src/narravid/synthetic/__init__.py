@@ -1,1 +1,1 @@
-"""Narravid: synthetic."""
+"""The narrated toy world: real video files with transcripts and known truth."""
