@@ -1,0 +1,77 @@
+"""What a file says of itself, held against what is in it."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from narravid.types import VideoInfo
+from narravid.video.decode_scale import rotation_degrees, upright_size
+from narravid.video.decode_source import VideoSource, no_frame_error
+
+__all__ = ["end_seconds", "measure"]
+
+
+def measure(source: VideoSource) -> VideoInfo:
+    """Decode one frame and find the end of the stream.
+
+    Args:
+        source: The file, at its beginning; left anywhere.
+
+    Returns:
+        The file's properties.
+
+    Raises:
+        DecodeError: If no frame can be decoded.
+    """
+    first = next(source.frames(), None)
+    if first is None:
+        raise no_frame_error(source)
+    width, height = upright_size(first.frame)
+    duration_seconds = max(end_seconds(source), float((first.end_ticks - first.ticks) * source.time_base))
+    num_frames = source.stream.frames or None
+    fps = source.fps or Fraction(num_frames or 1) / Fraction(duration_seconds)
+    return VideoInfo(
+        path=source.path,
+        duration_seconds=duration_seconds,
+        fps=float(fps),
+        width=width,
+        height=height,
+        num_frames=num_frames,
+        codec=source.stream.codec_context.codec.canonical_name,
+        rotation_degrees=rotation_degrees(first.frame),
+    )
+
+
+def end_seconds(source: VideoSource) -> float:
+    """Where the last packet of the stream ends, in seconds from the start of the file.
+
+    Reads the packets after the last key frame, or all of them when the file does not say how long it is or
+    has nothing where it says its end is. Nothing is decoded.
+
+    Args:
+        source: The file; left at its end.
+
+    Returns:
+        The end; 0 when no packet has a time.
+    """
+    stated = source.container_seconds
+    last = None
+    if stated is not None:
+        source.seek(source.origin_ticks + source.ticks(stated))
+        last = _last_packet_end(source)
+    if last is None and not (stated is not None and source.at_beginning):
+        source.restart()
+        last = _last_packet_end(source)
+    if last is None:
+        return 0.0
+    return max(0.0, float((last - source.origin_ticks) * source.time_base))
+
+
+def _last_packet_end(source: VideoSource) -> int | None:
+    latest = -math.inf
+    for packet in source.packets():
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None and packet.size:
+            latest = max(latest, time + (packet.duration or source.frame_ticks))
+    return None if latest == -math.inf else int(latest)

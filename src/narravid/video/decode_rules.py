@@ -1,0 +1,139 @@
+"""Which frame of a file stands for each sample of a clip: exact arithmetic on the file's own clock.
+
+Times of frames are *ticks*, integers counted in the stream's time base. A frame "takes over" at the first
+sample for which it is the right one; the frame before it holds all samples up to there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Generic, TypeVar
+
+from narravid.types import FrameRule
+
+__all__ = ["FrameSelector", "SampleClock", "round_half_away"]
+
+PictureT = TypeVar("PictureT")
+
+MICROSECONDS = 1_000_000
+MAX_RATE_DENOMINATOR = 1_001_000
+SLACK = Fraction(1, 2000)  # seconds: clocks of a millisecond round frame times by up to half of one
+
+
+def round_half_away(value: Fraction) -> int:
+    """The nearest integer; halves go away from zero, as FFmpeg rescales timestamps."""
+    floor_of_double = (2 * abs(value) + 1) // 2
+    return int(floor_of_double if value >= 0 else -floor_of_double)
+
+
+@dataclass(frozen=True)
+class SampleClock:
+    """Turns frame times into sample numbers for one clip.
+
+    Attributes:
+        start_seconds: Start of the clip, counted from the start of the file.
+        fps: Samples per second.
+        frame_rule: `ffmpeg_fps`: a frame belongs to the nearest sample (halves upwards), and the last one to
+            arrive holds a sample; `shown_at`: the frame on screen at the sample's time.
+        time_base: Seconds per tick.
+        origin_microseconds: Timestamp at which the file starts.
+    """
+
+    start_seconds: float
+    fps: float
+    frame_rule: FrameRule
+    time_base: Fraction
+    origin_microseconds: int = 0
+
+    @property
+    def start_ticks(self) -> int:
+        """First tick that belongs to the clip: the nearest, as FFmpeg's `-ss`, or the one on screen."""
+        if self.frame_rule == "ffmpeg_fps":
+            return round_half_away(self._start_fraction / self.time_base)
+        return int((self._start_fraction + self._tolerance) // self.time_base)
+
+    def starts_after(self, ticks: int) -> bool:
+        """Whether the clip starts at or after the time of `ticks`."""
+        return self._start_fraction >= ticks * self.time_base
+
+    @property
+    def _tolerance(self) -> Fraction:
+        return min(self.time_base / 2, SLACK)
+
+    @property
+    def _start_fraction(self) -> Fraction:
+        start_microseconds = round_half_away(Fraction(self.start_seconds) * MICROSECONDS)
+        return Fraction(start_microseconds + self.origin_microseconds, MICROSECONDS)
+
+    @property
+    def rate(self) -> Fraction:
+        """Samples per second as a fraction, so that 29.97002997 is 30000/1001."""
+        return Fraction(self.fps).limit_denominator(MAX_RATE_DENOMINATOR)
+
+    def first_sample(self, ticks: int) -> int:
+        """Number of the first sample that a frame at `ticks` may stand for; negative before the clip."""
+        if self.frame_rule == "ffmpeg_fps":
+            samples = (ticks - self.start_ticks) * self.time_base * self.rate
+            return (2 * samples.numerator + samples.denominator) // (2 * samples.denominator)
+        samples = (ticks * self.time_base - self._tolerance - self._start_fraction) * self.rate
+        return -(-samples.numerator // samples.denominator)
+
+
+@dataclass
+class FrameSelector(Generic[PictureT]):
+    """Gathers the frames of one clip while a file streams by.
+
+    Feed it frames in order of time, starting at or before the clip's start where the file has such a frame.
+    A span in which no frame starts takes the frame still on screen. Samples before the first frame of the
+    file, or under `ffmpeg_fps` before the first frame of the span, take that first frame.
+
+    Attributes:
+        clock: Times of the samples.
+        num_samples: How many samples to fill, or None for all up to the end of the file.
+    """
+
+    clock: SampleClock
+    num_samples: int | None
+    num_filled: int = field(default=0, init=False)
+    _earlier: PictureT | None = field(default=None, init=False)
+    _current: PictureT | None = field(default=None, init=False)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every sample has its frame."""
+        return self.num_samples is not None and self.num_filled >= self.num_samples
+
+    def feed(self, ticks: int, picture: PictureT) -> Iterator[tuple[range, PictureT]]:
+        """Take the next frame; yield the samples that are decided now, with their picture."""
+        if ticks < self.clock.start_ticks:
+            self._earlier = picture
+            if self.clock.frame_rule == "shown_at":
+                self._current = picture
+            return
+        sample = self.clock.first_sample(ticks)
+        if self._current is None:
+            beyond = self.num_samples is not None and sample >= self.num_samples
+            self._current = self._earlier if beyond and self._earlier is not None else picture
+        yield from self._fill_to(sample)
+        self._current = picture
+
+    def finish(self, end_ticks: int) -> Iterator[tuple[range, PictureT]]:
+        """The file is over at `end_ticks`; yield what the last frame still stands for.
+
+        Nothing is yielded, and `num_filled` stays 0, when the clip starts at or after the end.
+        """
+        if self.clock.starts_after(end_ticks):
+            return
+        if self._current is None:
+            self._current = self._earlier
+        at_least = 1 if self.num_filled == 0 else 0
+        yield from self._fill_to(max(at_least, self.clock.first_sample(end_ticks)))
+
+    def _fill_to(self, sample: int) -> Iterator[tuple[range, PictureT]]:
+        stop = sample if self.num_samples is None else min(sample, self.num_samples)
+        if self._current is not None and stop > self.num_filled:
+            samples = range(self.num_filled, stop)
+            self.num_filled = stop
+            yield samples, self._current

@@ -1,0 +1,154 @@
+"""From a decoded picture to upright RGB of the wanted size, through FFmpeg's own filters in process."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import cast
+
+import av
+import av.filter
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
+
+__all__ = ["PictureScaler", "ShortSide", "Square", "rotation_degrees", "upright_size"]
+
+UNROTATED = (1, 0, 0, 1)
+SMALLEST_SUBSAMPLED = 2  # pixels; crops of subsampled chroma are rounded to this
+
+
+@dataclass(frozen=True)
+class Square:
+    """Take the largest square of the picture and scale it.
+
+    Attributes:
+        size_pixels: Height and width of the result.
+        across: Where the square lies between the left (0) and the right edge (1).
+        down: Where it lies between the top (0) and the bottom edge (1).
+    """
+
+    size_pixels: int
+    across: float = 0.5
+    down: float = 0.5
+
+
+@dataclass(frozen=True)
+class ShortSide:
+    """Keep the whole picture and its aspect; scale so that the shorter side has a given length.
+
+    Attributes:
+        size_pixels: Length of the shorter side; None keeps the size.
+    """
+
+    size_pixels: int | None
+
+
+def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Signs (a, b, c, d) of the 2x2 part of the display matrix, taken to the nearest right angle."""
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    if side_data is None:
+        return UNROTATED
+    a, b, _, c, d = struct.unpack_from("=5i", memoryview(cast("Buffer", side_data)))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (1 if a >= 0 else -1, 0, 0, 1 if d >= 0 else -1)
+    return (0, 1 if b >= 0 else -1, 1 if c >= 0 else -1, 0)
+
+
+_UPRIGHT_FILTERS: dict[tuple[int, int, int, int], tuple[tuple[str, str], ...]] = {
+    (1, 0, 0, 1): (),
+    (-1, 0, 0, -1): (("hflip", ""), ("vflip", "")),
+    (-1, 0, 0, 1): (("hflip", ""),),
+    (1, 0, 0, -1): (("vflip", ""),),
+    (0, 1, -1, 0): (("transpose", "dir=clock"),),
+    (0, -1, 1, 0): (("transpose", "dir=cclock"),),
+    (0, 1, 1, 0): (("transpose", "dir=cclock_flip"),),
+    (0, -1, -1, 0): (("transpose", "dir=clock_flip"),),
+}
+
+_ROTATIONS: dict[tuple[int, int, int, int], int] = {
+    (-1, 0, 0, -1): 180,
+    (0, 1, -1, 0): 90,
+    (0, 1, 1, 0): 90,
+    (0, -1, 1, 0): 270,
+    (0, -1, -1, 0): 270,
+}
+
+
+def rotation_degrees(frame: av.VideoFrame) -> int:
+    """Clockwise rotation that makes the picture upright: 0, 90, 180 or 270."""
+    return _ROTATIONS.get(_matrix(frame), 0)
+
+
+def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """(width, height) in pixels after rotation."""
+    if rotation_degrees(frame) in (90, 270):
+        return frame.height, frame.width
+    return frame.width, frame.height
+
+
+class PictureScaler:
+    """Turns decoded frames into (H, W, 3) uint8 RGB; its filter graph is rebuilt only when the input changes.
+
+    Args:
+        region: What part of the picture to take, and its size.
+    """
+
+    def __init__(self, region: Square | ShortSide) -> None:
+        self._region = region
+        self._output: tuple[int, int] | None = None
+        self._key: tuple[object, ...] | None = None
+        self._graph: av.filter.Graph | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+        """The frame as (H, W, 3) uint8 RGB.
+
+        Raises:
+            av.FFmpegError: If FFmpeg cannot convert the picture.
+        """
+        key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+        if self._graph is None or key != self._key:
+            self._graph, self._key = self._build(frame), key
+        self._graph.vpush(frame)
+        return self._graph.vpull().to_ndarray().astype(np.uint8, copy=False)
+
+    def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        graph.threads = 1
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        nodes = [source]
+        nodes += [graph.add(name, args) for name, args in _UPRIGHT_FILTERS[_matrix(frame)]]
+        nodes += [graph.add(name, args) for name, args in self._scaling(*upright_size(frame))]
+        nodes += [graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")]
+        graph.link_nodes(*nodes)
+        graph.configure()
+        return graph
+
+    def _scaling(self, width: int, height: int) -> list[tuple[str, str]]:
+        """Filters and arguments for an upright picture of this size."""
+        region = self._region
+        if isinstance(region, Square):
+            side = min(width, height)
+            x, y = (width - side) * region.across, (height - side) * region.down
+            filters = [
+                ("crop", f"w={side}:h={side}:x={x!r}:y={y!r}"),
+                _scale(region.size_pixels, region.size_pixels),
+            ]
+            return filters if side >= SMALLEST_SUBSAMPLED else [("format", "pix_fmts=gbrp"), *filters]
+        if self._output is None:
+            self._output = _keep_aspect(width, height, region.size_pixels)
+        return [_scale(*self._output)]
+
+
+def _scale(width: int, height: int) -> tuple[str, str]:
+    return ("scale", f"w={width}:h={height}:flags=bicubic")
+
+
+def _keep_aspect(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    if short_side is None:
+        return width, height
+    if width <= height:
+        return short_side, max(1, round(height * short_side / width))
+    return max(1, round(width * short_side / height)), short_side

@@ -1,0 +1,93 @@
+"""A whole file resampled to a steady rate."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from narravid.errors import DecodeError
+from narravid.types import FrameRule
+from narravid.video.decode_measure import end_seconds
+from narravid.video.decode_rules import FrameSelector, SampleClock
+from narravid.video.decode_scale import PictureScaler, ShortSide
+from narravid.video.decode_source import TimedFrame, VideoSource, no_frame_error
+
+__all__ = ["read_whole"]
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class _Growing:
+    """Frames appended into one array of about the right size, so that memory holds them once."""
+
+    def __init__(self, path: str, expected: int, max_bytes: int) -> None:
+        self._path = path
+        self._expected = expected
+        self._max_bytes = max_bytes
+        self._frames: Pixels | None = None
+        self._count = 0
+
+    def append(self, frame: Pixels, times: int) -> None:
+        needed = self._count + times
+        if needed * frame.nbytes > self._max_bytes:
+            raise DecodeError(
+                self._path,
+                f"its frames need more than {self._max_bytes / 2**20:.0f} MiB; "
+                "ask for a lower rate or a smaller size, or decode clips",
+            )
+        if self._frames is None:
+            capacity = min(max(self._expected, times), self._max_bytes // frame.nbytes)
+            self._frames = np.empty((capacity, *frame.shape), dtype=np.uint8)
+        if needed > len(self._frames):
+            more = np.empty((needed + needed // 2, *frame.shape), dtype=np.uint8)
+            more[: self._count] = self._frames[: self._count]
+            self._frames = more
+        self._frames[self._count : needed] = frame
+        self._count = needed
+
+    def result(self) -> Pixels | None:
+        return None if self._frames is None else self._frames[: self._count]
+
+
+def read_whole(
+    source: VideoSource,
+    *,
+    fps: float,
+    short_side_pixels: int | None,
+    frame_rule: FrameRule,
+    max_bytes: int,
+) -> tuple[Pixels, float]:
+    """Resample an opened file.
+
+    Args:
+        source: The file, at its beginning.
+        fps: Frames per second to sample.
+        short_side_pixels: Length of the shorter side; None keeps the size.
+        frame_rule: Which frame stands for a time.
+        max_bytes: Largest memory that the frames may take.
+
+    Returns:
+        Frames (T, H, W, 3) uint8, and the end of the video in seconds.
+
+    Raises:
+        DecodeError: If no frame can be decoded, or the frames would take more than `max_bytes`.
+    """
+    expected = int(end_seconds(source) * fps) + 2
+    source.restart()
+    clock = SampleClock(0.0, fps, frame_rule, source.time_base, source.origin_microseconds)
+    selector: FrameSelector[TimedFrame] = FrameSelector(clock, None)
+    scaler = PictureScaler(ShortSide(short_side_pixels))
+    frames = _Growing(source.path, expected, max_bytes)
+    last = None
+    for timed in source.frames():
+        for samples, picture in selector.feed(timed.ticks, timed):
+            frames.append(scaler(picture.frame), len(samples))
+        last = timed
+    if last is None:
+        raise no_frame_error(source)
+    for samples, picture in selector.finish(last.end_ticks):
+        frames.append(scaler(picture.frame), len(samples))
+    result = frames.result()
+    if result is None:
+        raise no_frame_error(source)
+    return result, float((last.end_ticks - source.origin_ticks) * source.time_base)
