@@ -16,7 +16,7 @@ from typing import Any
 import joblib
 
 from narravid.config import from_dict, to_dict
-from narravid.files import read_json, write_atomically, write_json
+from narravid.files import read_json, write_json, write_text
 from narravid.progress import progress_bar
 from narravid.synthetic.world import ToyVideo, ToyWorld, WorldConfig
 from narravid.types import Span
@@ -115,12 +115,7 @@ def _write_webvtt(path: Path, sentences: Sequence[tuple[str, Span]]) -> None:
     cues = [
         f"{_clock(span.start_seconds)} --> {_clock(span.end_seconds)}\n{text}\n" for text, span in sentences
     ]
-    content = "\n".join(["WEBVTT\n", *cues])
-    write_atomically(path, lambda temporary: _write_text(temporary, content))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(path, "\n".join(["WEBVTT\n", *cues]))
 
 
 def _clock(seconds: float) -> str:
