@@ -12,6 +12,7 @@ from sklearn.metrics import top_k_accuracy_score
 
 import narravid.metrics.retrieval as retrieval
 from narravid.metrics import (
+    chance_metrics,
     rank_counts,
     rank_counts_from_embeddings,
     retrieval_metrics,
@@ -64,7 +65,7 @@ def test_recall_agrees_with_scikit_learn_where_nothing_ties():
 
 def test_doctests_hold():
     results = doctest.testmod(retrieval)
-    assert results.attempted >= 3
+    assert results.attempted >= 4
     assert results.failed == 0
 
 
@@ -101,6 +102,18 @@ def test_neither_order_nor_scale_of_the_gallery_matters(seed):
     assert torch.equal(retrieval_ranks(similarity[:, order], places), ranks)
     assert torch.equal(retrieval_ranks(3 * similarity - 1, targets), ranks)
     assert torch.equal(retrieval_ranks(similarity.double(), targets.int()), ranks)
+
+
+@pytest.mark.parametrize("gallery_size", [1, 2, 7, 30])
+def test_chance_is_what_a_constant_matrix_gives(gallery_size):
+    constant = torch.full((gallery_size, gallery_size), 0.25)
+    assert chance_metrics(gallery_size) == pytest.approx(retrieval_metrics(constant))
+
+
+@pytest.mark.parametrize("gallery_size", [0, -3])
+def test_there_is_no_chance_in_an_empty_gallery(gallery_size):
+    with pytest.raises(ValueError, match=rf"gallery_size must be at least 1, got {gallery_size}"):
+        chance_metrics(gallery_size)
 
 
 def test_counts_are_integers_and_numpy_is_welcome():

@@ -2,6 +2,7 @@
 
 from narravid.metrics.retrieval import (
     RankCounts,
+    chance_metrics,
     rank_counts,
     rank_counts_from_embeddings,
     retrieval_metrics,
@@ -11,6 +12,7 @@ from narravid.metrics.retrieval import (
 
 __all__ = [
     "RankCounts",
+    "chance_metrics",
     "rank_counts",
     "rank_counts_from_embeddings",
     "retrieval_metrics",

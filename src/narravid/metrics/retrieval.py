@@ -17,6 +17,7 @@ from narravid.types import Similarity
 
 __all__ = [
     "RankCounts",
+    "chance_metrics",
     "rank_counts",
     "rank_counts_from_embeddings",
     "retrieval_metrics",
@@ -127,6 +128,27 @@ def retrieval_metrics(similarity: Array, targets: Array | None = None) -> dict[s
         {'R@1': 0.01, 'R@5': 0.05, 'R@10': 0.1, 'MedR': 50.5, 'MeanR': 50.5}
     """
     return rank_counts(similarity, targets).metrics()
+
+
+def chance_metrics(gallery_size: int) -> dict[str, float]:
+    """What a model that scores everything alike is expected to reach.
+
+    Args:
+        gallery_size: Gallery entries, one of them right for each query.
+
+    Returns:
+        As `retrieval_metrics`.
+
+    Raises:
+        ValueError: If the gallery is empty.
+
+    Example:
+        >>> chance_metrics(20)
+        {'R@1': 0.05, 'R@5': 0.25, 'R@10': 0.5, 'MedR': 10.5, 'MeanR': 10.5}
+    """
+    if gallery_size < 1:
+        raise ValueError(f"gallery_size must be at least 1, got {gallery_size}")
+    return RankCounts(torch.tensor([0]), torch.tensor([gallery_size])).metrics()
 
 
 def rank_counts_from_embeddings(
