@@ -196,7 +196,8 @@ class S3DDualEncoder(nn.Module):
 
     def _normalised(self, clips: torch.Tensor) -> torch.Tensor:
         spec = self.clip_spec
-        return normalise(to_unit_float(clips.to(self.device, non_blocking=True)), spec.mean, spec.std)
+        unit: torch.Tensor = to_unit_float(clips.to(self.device, non_blocking=True))
+        return normalise(unit, spec.mean, spec.std)
 
     def _warn_unknown(self, sentences: Sequence[str]) -> None:
         for index in self.tokenizer.unknown_only(sentences):

@@ -1,0 +1,158 @@
+"""Opening and saving models: the one function behind `narravid.load`, and the model folder.
+
+A model folder holds `config.json` (format, family, configuration, hash of the weights), `model.safetensors`
+and what the family needs besides, such as `vocabulary.json`. A run folder holds one as `model/`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from narravid.errors import CheckpointError
+from narravid.files import read_json, write_atomically, write_json
+from narravid.models.checkpoints import load_published, load_tensors_strictly
+from narravid.models.dual_encoder import S3DDualEncoder
+from narravid.models.registry import FAMILIES, family_of
+from narravid.types import PixelDualEncoder
+
+__all__ = ["load", "save_model"]
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+RUN_MODEL_FOLDER = "model"
+FORMAT = "narravid-model"
+FORMAT_VERSION = 1
+
+
+def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> PixelDualEncoder:
+    """Open a model.
+
+    Args:
+        name_or_path: A model folder, a run folder (its exported model), or a published S3D checkpoint file
+            with its word list beside it.
+        device: Where to put the weights.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        CheckpointError: If there is nothing of these at that path, or it is damaged or incomplete.
+        AnnotationError: If its word list is unreadable.
+        ConfigError: If its configuration has unknown or wrong entries.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return load_published(path).to(device)
+    if not path.is_dir():
+        raise CheckpointError(
+            path,
+            "no such file or folder; a model folder, run folder or published checkpoint is needed",
+        )
+    for folder in (path, path / RUN_MODEL_FOLDER):
+        if (folder / WEIGHTS_FILE).is_file():
+            return _load_folder(folder).to(device)
+    raise CheckpointError(
+        path,
+        f"neither a model folder (no {WEIGHTS_FILE} in it) nor a run folder with a finished model "
+        f"(no {RUN_MODEL_FOLDER}/{WEIGHTS_FILE})",
+    )
+
+
+def save_model(model: S3DDualEncoder, folder: Path) -> None:
+    """Write a model folder, all of it or nothing; one that is there is replaced.
+
+    Args:
+        model: The model; its tensors may be on any device.
+        folder: The folder to make. An existing one is replaced only if it is a model folder or empty.
+
+    Raises:
+        ValueError: If the model is of no known family, or other files are in the way.
+    """
+    name, family = family_of(model)
+    if folder.exists() and not _replaceable(folder):
+        raise ValueError(f"{folder} exists and is no model folder; choose another place for the model")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+        write_atomically(fresh / WEIGHTS_FILE, lambda temporary: save_file(tensors, temporary))
+        family.write_assets(model, fresh)
+        described = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "family": name,
+            "config": family.describe(model),
+            "weights_hash": model.weights_hash,
+        }
+        write_json(fresh / CONFIG_FILE, described)
+        _put_in_place(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / WEIGHTS_FILE).is_file() or not any(folder.iterdir()))
+
+
+def _put_in_place(fresh: Path, folder: Path) -> None:
+    # A folder cannot be renamed over one with files in it, so an old one steps aside, whole, for that moment.
+    previous = folder.with_name(f".{folder.name}.{os.getpid()}.previous")
+    if folder.exists():
+        folder.rename(previous)
+    fresh.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _load_folder(folder: Path) -> S3DDualEncoder:
+    described = _read_config(folder)
+    family = FAMILIES[described["family"]]
+    with torch.device("meta"):  # no time spent on initial values that are replaced at once
+        model = family.build(described["config"], folder)
+    weights = folder / WEIGHTS_FILE
+    try:
+        tensors = load_file(weights)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(weights, f"unreadable; was it cut short? ({error})") from error
+    load_tensors_strictly(weights, model, tensors)
+    if model.weights_hash != described["weights_hash"]:
+        raise CheckpointError(
+            folder,
+            "its files do not belong together: weights, words and configuration have another hash than "
+            f"{CONFIG_FILE} says; copy or save the model again",
+        )
+    return model.eval()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        described = read_json(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(folder, f"the model folder has no {CONFIG_FILE}") from error
+    except ValueError as error:
+        raise CheckpointError(folder, str(error)) from error
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise CheckpointError(path, f"not the configuration of a model folder (expected format {FORMAT!r})")
+    if described.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            path,
+            f"written in format version {described.get('format_version')!r}, this program reads "
+            f"{FORMAT_VERSION}; update narravid",
+        )
+    if described.get("family") not in FAMILIES:
+        raise CheckpointError(
+            path, f"unknown family {described.get('family')!r}; known are: {', '.join(FAMILIES)}"
+        )
+    absent = [key for key in ("config", "weights_hash") if key not in described]
+    if absent:
+        raise CheckpointError(path, "entries are missing", missing=absent)
+    return described
