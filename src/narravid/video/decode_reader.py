@@ -193,6 +193,7 @@ class _Pass:
         if self._previous is not None:
             builder.feed(self._previous)
         self._active.append(self._waiting.popleft())
+        self._num_retreats = 0
 
     def _check_previous(self) -> None:
         """Make sure that the frame before the present one in the file was decoded."""

@@ -86,8 +86,9 @@ class FrameSelector(Generic[PictureT]):
     """Gathers the frames of one clip while a file streams by.
 
     Feed it frames in order of time, starting at or before the clip's start where the file has such a frame.
-    A span in which no frame starts takes the frame still on screen. Samples before the first frame of the
-    file, or under `ffmpeg_fps` before the first frame of the span, take that first frame.
+    A span in which no frame starts takes the frame still on screen. Under `ffmpeg_fps` counting begins with
+    the sample of the first frame in the span (the ffmpeg program does not fill the gap before it); under
+    `shown_at` samples before the first frame of the file take that one.
 
     Attributes:
         clock: Times of the samples.
@@ -99,6 +100,7 @@ class FrameSelector(Generic[PictureT]):
     num_filled: int = field(default=0, init=False)
     _earlier: PictureT | None = field(default=None, init=False)
     _current: PictureT | None = field(default=None, init=False)
+    _first: int = field(default=0, init=False)
 
     @property
     def is_full(self) -> bool:
@@ -116,7 +118,9 @@ class FrameSelector(Generic[PictureT]):
         if self._current is None:
             beyond = self.num_samples is not None and sample >= self.num_samples
             self._current = self._earlier if beyond and self._earlier is not None else picture
-        yield from self._fill_to(sample)
+            if self.clock.frame_rule == "ffmpeg_fps" and self._current is picture:
+                self._first = sample
+        yield from self._fill_to(sample - self._first)
         self._current = picture
 
     def finish(self, end_ticks: int) -> Iterator[tuple[range, PictureT]]:
@@ -129,7 +133,7 @@ class FrameSelector(Generic[PictureT]):
         if self._current is None:
             self._current = self._earlier
         at_least = 1 if self.num_filled == 0 else 0
-        yield from self._fill_to(max(at_least, self.clock.first_sample(end_ticks)))
+        yield from self._fill_to(max(at_least, self.clock.first_sample(end_ticks) - self._first))
 
     def _fill_to(self, sample: int) -> Iterator[tuple[range, PictureT]]:
         stop = sample if self.num_samples is None else min(sample, self.num_samples)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import av
 import av.container
@@ -20,6 +21,9 @@ import av.stream
 import av.video
 
 from narravid.errors import DecodeError
+
+if TYPE_CHECKING:
+    Packet = av.Packet[av.video.VideoStream]
 
 __all__ = ["TimedFrame", "VideoSource", "explain", "no_frame_error"]
 
@@ -220,7 +224,7 @@ class VideoSource:
                 wait_for_key = False
                 yield self._timed(frame)
 
-    def packets(self) -> Iterator[av.Packet[av.video.VideoStream]]:
+    def packets(self) -> Iterator[Packet]:
         """Packets of the stream, and an empty one at the end that flushes the decoder."""
         packets = self._container.demux(self.stream)
         while True:
@@ -235,11 +239,12 @@ class VideoSource:
                 self._on_progress()
             yield packet
 
-    def _decode(self, packet: av.Packet[av.video.VideoStream]) -> list[av.VideoFrame]:
-        skips = self.skip_before is not None and packet.pts is not None and packet.pts < self.skip_before
+    def _decode(self, packet: Packet) -> list[av.VideoFrame]:
+        time = self._time_of(packet)
+        skips = self.skip_before is not None and time is not None and time < self.skip_before
         self.stream.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
-        if skips and packet.pts is not None:
-            self.skipped_until = max(packet.pts, self.skipped_until or packet.pts)
+        if skips and time is not None:
+            self.skipped_until = time if self.skipped_until is None else max(time, self.skipped_until)
         try:
             return list(self.stream.codec_context.decode(packet))
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -247,11 +252,15 @@ class VideoSource:
             return []
 
     def _timed(self, frame: av.VideoFrame) -> TimedFrame:
-        ticks = frame.pts
+        ticks = self._time_of(frame)
         if ticks is None:
-            self._is_timed = False
+            self._is_timed = self._is_timed and frame.pts is not None
             ticks = self.origin_ticks if self._position is None else self._position + self.frame_ticks
         if self._position is not None:
             ticks = max(ticks, self._position)
         self._position = ticks
         return TimedFrame(frame, ticks, ticks + (frame.duration or self.frame_ticks))
+
+    def _time_of(self, item: av.VideoFrame | Packet) -> int | None:
+        """Presentation time; AVI stores none, and what FFmpeg derives for it is wrong with B-frames."""
+        return item.dts if self._container.format.name == "avi" else item.pts
