@@ -1,1 +1,1 @@
-"""Narravid: evaluation."""
+"""Judging models: retrieval of clips by sentences and of sentences by clips."""

@@ -1,0 +1,64 @@
+"""`narravid evaluate BENCHMARK`: measure a model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from narravid.evaluation.pairs import read_pairs_csv
+from narravid.evaluation.report import print_retrieval, write_retrieval
+from narravid.evaluation.retrieval import evaluate_retrieval
+from narravid.inference.embedder import EmbeddingDtype
+from narravid.models.hub import load
+
+__all__ = ["EVALUATE_COMMANDS", "EvaluateRetrieval"]
+
+
+@dataclass(frozen=True)
+class EvaluateRetrieval:
+    """Find clips by sentences and sentences by clips, in a list of your own.
+
+    Attributes:
+        pairs: CSV file `video_path,text[,start_seconds,end_seconds]`; paths start at its folder.
+        model: Model folder, run folder or published checkpoint file.
+        output: JSON file for the result with its protocol card; none is written when absent.
+        num_windows: Windows per clip over which its embedding is averaged.
+        batch_size: Windows per forward pass.
+        device: Device to compute on, such as cpu or cuda:0.
+        dtype: Arithmetic of the network.
+    """
+
+    pairs: Path
+    model: str
+    output: Path | None = None
+    num_windows: int = 10
+    batch_size: int = 8
+    device: str = "cpu"
+    dtype: EmbeddingDtype = "float32"
+
+    def run(self) -> int:
+        """Evaluate, print the table, write the result."""
+        pairs = read_pairs_csv(self.pairs)
+        result = evaluate_retrieval(
+            load(self.model, device=self.device),
+            pairs,
+            num_windows=self.num_windows,
+            device=self.device,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+        )
+        source = {
+            "model": self.model,
+            "pairs": str(self.pairs),
+            "pairs_sha256": hashlib.sha256(self.pairs.read_bytes()).hexdigest(),
+        }
+        result = replace(result, card=source | result.card)
+        print_retrieval(result)
+        if self.output is not None:
+            write_retrieval(result, self.output)
+            print(f"result written to {self.output}")
+        return 0
+
+
+EVALUATE_COMMANDS: dict[str, type[EvaluateRetrieval]] = {"retrieval": EvaluateRetrieval}
