@@ -19,7 +19,16 @@ from narravid.video.decode_reader import RawClip, read_clips
 from narravid.video.decode_source import VideoSource
 from narravid.video.decode_whole import read_whole
 
-__all__ = ["as_clip", "check_starts", "decode_clips", "decode_video", "draw_squares", "probe"]
+__all__ = [
+    "MAX_VIDEO_BYTES",
+    "as_clip",
+    "check_starts",
+    "check_video_options",
+    "decode_clips",
+    "decode_video",
+    "draw_squares",
+    "probe",
+]
 
 MAX_VIDEO_BYTES = 2**32
 
@@ -116,10 +125,7 @@ def decode_video(
         ValueError: If `fps` or `short_side_pixels` is not positive.
         DecodeError: If no frame can be decoded, or the frames would take more than `max_bytes`.
     """
-    if not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be positive, got {fps}")
-    if short_side_pixels is not None and short_side_pixels < 1:
-        raise ValueError(f"short_side_pixels must be at least 1 or None, got {short_side_pixels}")
+    check_video_options(fps, short_side_pixels)
     with VideoSource(path, num_threads=num_threads) as source:
         frames, end_seconds = read_whole(
             source,
@@ -141,6 +147,18 @@ def check_starts(starts_seconds: Sequence[float]) -> None:
     for start_seconds in starts_seconds:
         if not (math.isfinite(start_seconds) and start_seconds >= 0):
             raise ValueError(f"clip starts must be finite and at least 0 s, got {start_seconds}")
+
+
+def check_video_options(fps: float, short_side_pixels: int | None) -> None:
+    """Refuse a rate or a size that cannot be.
+
+    Raises:
+        ValueError: If one is not positive.
+    """
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be positive, got {fps}")
+    if short_side_pixels is not None and short_side_pixels < 1:
+        raise ValueError(f"short_side_pixels must be at least 1 or None, got {short_side_pixels}")
 
 
 def draw_squares(

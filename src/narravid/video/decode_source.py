@@ -60,7 +60,7 @@ class VideoSource:
     Args:
         path: The file.
         num_threads: Decoding threads; 0 lets FFmpeg choose.
-        on_progress: Called for every packet read; may raise to stop the work.
+        on_progress: Called for every frame decoded and every packet of `packets`; may raise to stop.
 
     Raises:
         DecodeError: If the file cannot be opened or has no video stream that can be decoded.
@@ -217,14 +217,21 @@ class VideoSource:
         After a seek the first one is a key frame: what a decoder gives before it may be damaged.
         """
         wait_for_key = not self.at_beginning
-        for packet in self.packets():
+        for packet in self._read():
             for frame in self._decode(packet):
+                self._show_progress()
                 if wait_for_key and not frame.key_frame:
                     continue
                 wait_for_key = False
                 yield self._timed(frame)
 
     def packets(self) -> Iterator[Packet]:
+        """Packets from the present position to the end, undecoded."""
+        for packet in self._read():
+            self._show_progress()
+            yield packet
+
+    def _read(self) -> Iterator[Packet]:
         """Packets of the stream, and an empty one at the end that flushes the decoder."""
         packets = self._container.demux(self.stream)
         while True:
@@ -235,9 +242,11 @@ class VideoSource:
                 return
             if packet is None:
                 return
-            if self._on_progress is not None:
-                self._on_progress()
             yield packet
+
+    def _show_progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress()
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         time = self._time_of(packet)

@@ -26,8 +26,8 @@ SAME_TIME_SECONDS = 1e-6
 def evaluation_windows(span: Span, clip_seconds: float, num_windows: int) -> list[float]:
     """Starts of the windows over which an evaluation averages.
 
-    Equally spaced from the start of the span to 0.4 s before the last place where a clip fits; all at the start
-    when the span is too short (Miech et al. 2020, arXiv 1912.06430, released evaluation).
+    Equally spaced from the start of the span to 0.4 s before the last place where a clip fits; all at the
+    start when the span is too short (Miech et al. 2020, arXiv 1912.06430, released evaluation).
 
     Args:
         span: The stretch of video to cover.
@@ -37,8 +37,8 @@ def evaluation_windows(span: Span, clip_seconds: float, num_windows: int) -> lis
     Returns:
         `num_windows` start times in seconds, ascending.
 
-    >>> evaluation_windows(Span(10.0, 20.0), 3.6, 3)
-    [10.0, 13.0, 16.0]
+    >>> evaluation_windows(Span(10.0, 20.0), 1.6, 3)
+    [10.0, 14.0, 18.0]
     """
     _check_positive("clip_seconds", clip_seconds)
     if num_windows < 1:

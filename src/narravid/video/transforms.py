@@ -160,7 +160,7 @@ class Augmentation:
     """Random changes that leave the meaning of a clip alone.
 
     Attributes:
-        flip_probability: How often a clip is mirrored left to right, 0 to 1. Set 0 where left and right matter.
+        flip_probability: How often a clip is mirrored left to right, 0 to 1; 0 where left and right matter.
         brightness: Brightness is scaled by a factor between 1 - brightness and 1 + brightness.
         shift_pixels: The picture is moved by up to so many pixels.
     """

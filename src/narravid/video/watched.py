@@ -1,0 +1,258 @@
+"""Decoding files of strangers, in processes that are replaced when a file crashes or stalls them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from narravid.errors import DecodeError
+from narravid.types import Clip, ClipSpec, FrameRule, Span, VideoInfo
+from narravid.video.decode import MAX_VIDEO_BYTES, as_clip, check_starts, check_video_options, draw_squares
+from narravid.video.decode_reader import RawClip
+from narravid.video.watched_process import DecodingProcess, ProcessLostError
+from narravid.video.watched_wire import Message
+
+__all__ = ["ClipJob", "WatchedDecoder"]
+
+ClipJob = tuple[str | Path, Sequence[float]]
+"""A file and the starts of the clips wanted from it, in seconds."""
+
+JOBS_AHEAD = 2
+
+
+class WatchedDecoder:
+    """Decodes in child processes, so that no file can crash or hang the program. Use as a context manager.
+
+    A process that dies or shows no progress for `stall_seconds` is replaced, and the file it was at is
+    reported with a `DecodeError`. The processes start when first needed and end with the decoder, on errors,
+    on Ctrl-C and with the program. They work whatever the main program is (a script without a main guard, a
+    test run, `python -c`). Not for use from several threads at once.
+
+    Args:
+        num_workers: Processes that `map` keeps busy; the other methods use one.
+        stall_seconds: How long a process may show no progress.
+        num_threads: Decoding threads of each process; 0 lets FFmpeg choose.
+    """
+
+    def __init__(self, num_workers: int = 1, *, stall_seconds: float = 10.0, num_threads: int = 1) -> None:
+        if num_workers < 1:
+            raise ValueError(f"num_workers must be at least 1, got {num_workers}")
+        if not (math.isfinite(stall_seconds) and stall_seconds > 0):
+            raise ValueError(f"stall_seconds must be positive, got {stall_seconds}")
+        if num_threads < 0:
+            raise ValueError(f"num_threads must be at least 0, got {num_threads}")
+        self._num_workers = num_workers
+        self._stall_seconds = stall_seconds
+        self._num_threads = num_threads
+        self._lock = threading.Lock()
+        self._idle: list[DecodingProcess] = []
+        self._busy: set[DecodingProcess] = set()
+        self._owner = os.getpid()
+
+    def __enter__(self) -> WatchedDecoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes. The decoder may be used again; it then starts new ones."""
+        with self._lock:
+            processes = [*self._idle, *self._busy]
+            self._idle.clear()
+            self._busy.clear()
+        for process in processes:
+            process.end()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the running workers."""
+        with self._lock:
+            return [process.pid for process in (*self._idle, *self._busy) if process.is_running]
+
+    def probe(self, path: str | Path) -> VideoInfo:
+        """What a file holds; see `narravid.video.decode.probe`.
+
+        Raises:
+            DecodeError: If no frame can be decoded, or the attempt crashed or stalled the process.
+        """
+        for message, _ in self._ask(path, {"kind": "probe"}):
+            return VideoInfo(**{**message["info"], "path": str(path)})
+        raise DecodeError(path, "decoder gave no answer")
+
+    def clips(
+        self,
+        path: str | Path,
+        starts_seconds: Sequence[float],
+        spec: ClipSpec,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Clip]:
+        """Clips of a file as they are decoded; see `narravid.video.decode.decode_clips`.
+
+        The process decodes a few clips ahead while the caller works on the last one.
+
+        Raises:
+            ValueError: If a start is no time, or a random crop has no generator.
+            DecodeError: If the file does not decode, or it crashed or stalled the process.
+        """
+        check_starts(starts_seconds)
+        squares = draw_squares(len(starts_seconds), spec, generator)
+        return self._clips(path, list(starts_seconds), spec, squares)
+
+    def _clips(
+        self,
+        path: str | Path,
+        starts_seconds: list[float],
+        spec: ClipSpec,
+        squares: Sequence[tuple[float, float]] | None,
+    ) -> Iterator[Clip]:
+        if not starts_seconds:
+            return
+        request = {
+            "kind": "clips",
+            "starts_seconds": starts_seconds,
+            "spec": dataclasses.asdict(spec),
+            "squares": squares,
+            "num_threads": self._num_threads,
+        }
+        starts = iter(starts_seconds)
+        for message, frames in self._ask(path, request):
+            assert frames is not None  # an answer to this request always has an array
+            yield as_clip(RawClip(frames, message["num_valid"]), next(starts), spec.duration_seconds)
+
+    def video(
+        self,
+        path: str | Path,
+        *,
+        fps: float,
+        short_side_pixels: int | None,
+        frame_rule: FrameRule = "shown_at",
+        max_bytes: int = MAX_VIDEO_BYTES,
+    ) -> Clip:
+        """A whole video resampled; see `narravid.video.decode.decode_video`.
+
+        Raises:
+            ValueError: If `fps` or `short_side_pixels` is not positive.
+            DecodeError: If the file does not decode, is too large, or crashed or stalled the process.
+        """
+        check_video_options(fps, short_side_pixels)
+        options = {
+            "fps": fps,
+            "short_side_pixels": short_side_pixels,
+            "frame_rule": frame_rule,
+            "max_bytes": max_bytes,
+        }
+        request = {"kind": "video", "options": options, "num_threads": self._num_threads}
+        for message, frames in self._ask(path, request):
+            assert frames is not None  # an answer to this request always has an array
+            mask = torch.ones(len(frames), dtype=torch.bool)
+            return Clip(torch.from_numpy(frames), mask, Span(0.0, message["end_seconds"]))
+        raise DecodeError(path, "decoder gave no answer")
+
+    def map(
+        self, jobs: Iterable[ClipJob], spec: ClipSpec
+    ) -> Iterator[tuple[ClipJob, list[Clip] | DecodeError]]:
+        """Clips of many files, decoded by all workers at once; results come in the order of the jobs.
+
+        All clips of a job are held in memory, and those of a few jobs ahead: split long videos into several.
+
+        Args:
+            jobs: Files with the starts of their clips; taken as needed.
+            spec: What a clip looks like; its crop must be the centre.
+
+        Yields:
+            Each job with its clips, or with the error of its file.
+        """
+        if spec.crop != "center":
+            raise ValueError(f"map crops the centre only, got crop={spec.crop!r}")
+        return self._map(jobs, spec)
+
+    def _map(
+        self, jobs: Iterable[ClipJob], spec: ClipSpec
+    ) -> Iterator[tuple[ClipJob, list[Clip] | DecodeError]]:
+        waiting: deque[tuple[ClipJob, Future[list[Clip] | DecodeError]]] = deque()
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="watch")
+        try:
+            for job in jobs:
+                waiting.append((job, pool.submit(self._run_job, job, spec)))
+                if len(waiting) >= JOBS_AHEAD * self._num_workers:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+            if waiting:
+                self.close()  # the threads that wait for an answer see their process die
+            pool.shutdown()
+
+    def _run_job(self, job: ClipJob, spec: ClipSpec) -> list[Clip] | DecodeError:
+        path, starts_seconds = job
+        try:
+            return list(self.clips(path, starts_seconds, spec))
+        except DecodeError as error:
+            return error
+
+    def _ask(
+        self, path: str | Path, request: Message
+    ) -> Iterator[tuple[Message, npt.NDArray[np.uint8] | None]]:
+        """Stream the answers to one request; whatever happens, the process is left idle or dead."""
+        process = self._take()
+        is_done = False
+        try:
+            # The process may have another working folder by now; names are made absolute here.
+            process.request({**request, "path": os.path.abspath(path)})
+            while True:
+                message, array = process.receive(self._stall_seconds)
+                if message["kind"] == "end":
+                    is_done = True
+                    return
+                if message["kind"] == "error":
+                    span = message["span"]
+                    raise DecodeError(path, message["reason"], None if span is None else tuple(span))
+                yield message, array
+        except ProcessLostError as lost:
+            raise DecodeError(path, str(lost)) from None
+        finally:
+            if not is_done and process.is_running:
+                process.cancel()
+            self._give_back(process)
+
+    def _take(self) -> DecodingProcess:
+        with self._lock:
+            if os.getpid() != self._owner:  # a fork: the processes belong to the parent
+                self._idle, self._busy, self._owner = [], set(), os.getpid()
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_running:
+                    break
+            else:
+                process = DecodingProcess()
+            self._busy.add(process)
+        return process
+
+    def _give_back(self, process: DecodingProcess) -> None:
+        with self._lock:
+            was_ours = process in self._busy
+            self._busy.discard(process)
+            keep = was_ours and process.is_running and len(self._idle) < self._num_workers
+            if keep:
+                self._idle.append(process)
+        if not keep:
+            process.end()

@@ -1,0 +1,127 @@
+"""The decoding process that `WatchedDecoder` starts: reads requests, streams back what it decodes.
+
+It holds no file open between requests and dies with its parent, whose end of the socket closes then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narravid.errors import DecodeError
+from narravid.types import ClipSpec
+from narravid.video.decode_measure import measure
+from narravid.video.decode_reader import read_clips
+from narravid.video.decode_source import VideoSource
+from narravid.video.decode_whole import read_whole
+from narravid.video.watched_wire import Message, receive, send
+
+__all__ = ["main"]
+
+ALIVE_SECONDS = 0.2
+CLIPS_AHEAD = 8
+
+Answer = tuple[Message, npt.NDArray[np.uint8] | None]
+
+
+class _AbandonedError(Exception):
+    """The watcher no longer wants the answer."""
+
+
+class _Server:
+    """Answers one request at a time; a new request or a cancellation stops the present one."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._answers: queue.Queue[Answer] = queue.Queue(maxsize=CLIPS_AHEAD)
+        self._last_sign = 0.0
+
+    def run(self) -> None:
+        """Serve until the watcher closes the connection."""
+        threading.Thread(target=self._read_requests, daemon=True).start()
+        threading.Thread(target=self._send_answers, daemon=True).start()
+        self._answers.put(({"kind": "ready"}, None))
+        while True:
+            request = self._requests.get()
+            if request["kind"] != "cancel":
+                self._answer(request)
+
+    def _read_requests(self) -> None:
+        try:
+            while True:
+                message, _ = receive(self._connection)
+                self._requests.put(message)
+        except (EOFError, OSError):
+            os._exit(0)  # the decoding thread may be deep inside a decoder; nothing here needs tidying
+
+    def _send_answers(self) -> None:
+        try:
+            while True:
+                send(self._connection, *self._answers.get())
+        except OSError:
+            os._exit(0)
+
+    def _answer(self, request: Message) -> None:
+        number = request["number"]
+        handler = _HANDLERS[request["kind"]]
+        try:
+            for message, array in handler(request, self._show_life):
+                self._answers.put(({**message, "number": number}, array))
+        except DecodeError as error:
+            fault = {"kind": "error", "reason": error.reason, "span": error.span, "number": number}
+            self._answers.put((fault, None))
+        except _AbandonedError:
+            pass
+        self._answers.put(({"kind": "end", "number": number}, None))
+
+    def _show_life(self) -> None:
+        """Called for every packet: a sign of life now and then, and the end of work nobody waits for."""
+        if not self._requests.empty():
+            raise _AbandonedError
+        now = time.monotonic()
+        if now - self._last_sign > ALIVE_SECONDS and not self._answers.full():
+            self._last_sign = now
+            self._answers.put(({"kind": "alive"}, None))
+
+
+def _probe(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
+    with VideoSource(request["path"], on_progress=on_progress) as source:
+        yield {"kind": "info", "info": dataclasses.asdict(measure(source))}, None
+
+
+def _clips(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
+    spec = ClipSpec(**request["spec"])
+    with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
+        for clip in read_clips(source, request["starts_seconds"], spec, squares=request["squares"]):
+            yield {"kind": "clip", "num_valid": clip.num_valid}, clip.frames
+
+
+def _video(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
+    options: dict[str, Any] = request["options"]
+    with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
+        frames, end_seconds = read_whole(source, **options)
+        yield {"kind": "video", "end_seconds": end_seconds}, frames
+
+
+_HANDLERS: dict[str, Callable[[Message, Callable[[], None]], Iterator[Answer]]] = {
+    "probe": _probe,
+    "clips": _clips,
+    "video": _video,
+}
+
+
+def main() -> None:
+    """Serve on the socket whose file descriptor is the first argument of the program."""
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        _Server(connection).run()
