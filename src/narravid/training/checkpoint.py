@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
+import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -125,9 +126,16 @@ def prune_checkpoints(run: Path, keep_last: int, best_step: int | None) -> None:
 
 
 def remove_unfinished(run: Path) -> None:
-    """Delete the temporary files that a killed run left half written."""
-    for folder in (run, run / CHECKPOINT_FOLDER):
-        for path in folder.glob(".*.partial"):
+    """Delete what a killed run left half written: temporary files, and a model folder on its way in or out."""
+    leftovers = [
+        *run.glob(".*.partial"),
+        *run.glob(".*.previous"),
+        *(run / CHECKPOINT_FOLDER).glob(".*.partial"),
+    ]
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
             path.unlink()
 
 

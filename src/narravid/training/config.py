@@ -16,6 +16,7 @@ __all__ = [
     "Evaluation",
     "MovableBatch",
     "NonFiniteError",
+    "Precision",
     "TrainableTask",
     "TrainerConfig",
     "TrainingData",
@@ -29,6 +30,9 @@ class MovableBatch(Protocol):
     def to(self, device: torch.device, /) -> Self:
         """The same batch on `device`."""
 
+
+Precision = Literal["float32", "bfloat16"]
+"""Type of the forward pass; bfloat16 runs under autocast, the weights stay float32."""
 
 BatchT = TypeVar("BatchT", bound=MovableBatch)
 BatchT_contra = TypeVar("BatchT_contra", bound=MovableBatch, contravariant=True)
@@ -67,7 +71,6 @@ class TrainerConfig:
     Attributes:
         num_epochs: Passes over the training data.
         num_steps: Optimiser steps; when given it replaces num_epochs.
-        dtype: Type of the forward pass; bfloat16 runs under autocast with float32 weights.
         log_every_steps: Steps between two lines of log.jsonl; a line holds means over them.
         checkpoint_every_steps: Steps between two checkpoints.
         keep_checkpoints: How many of the newest checkpoints stay, besides the best one.
@@ -79,7 +82,6 @@ class TrainerConfig:
 
     num_epochs: int = 300
     num_steps: int | None = None
-    dtype: Literal["float32", "bfloat16"] = "float32"
     log_every_steps: int = 10
     checkpoint_every_steps: int = 500
     keep_checkpoints: int = 2

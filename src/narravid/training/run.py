@@ -15,6 +15,8 @@ import torch
 
 from narravid.errors import ConfigError, NarravidError
 from narravid.files import read_json, write_json
+from narravid.training.checkpoint import CHECKPOINT_FOLDER
+from narravid.training.logging import LOG_NAME
 
 if sys.platform != "win32":
     import fcntl
@@ -36,24 +38,25 @@ MODEL_FOLDER = "model"
 
 
 def refuse_existing_run(run: Path) -> None:
-    """Check that a new run may begin in a folder, and that it can be written.
+    """Check, touching nothing, that a new run may begin in a folder.
 
     Raises:
-        ConfigError: If it holds a run already, is a file, or cannot be written.
+        ConfigError: If it holds a run or what one would overwrite, is a file, or cannot be written.
     """
+    if run.exists() and not run.is_dir():
+        raise ConfigError(f"{run} is a file; the output of a run must be a folder")
     if (run / CONFIG_NAME).exists():
         raise ConfigError(
             f"{run} already holds a run: go on with `narravid resume {run}` or choose another folder"
         )
-    if run.exists() and not run.is_dir():
-        raise ConfigError(f"{run} is a file; the output of a run must be a folder")
-    probe = run / ".writable"
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"cannot write to {run}: {error.strerror}; choose another output folder") from error
+    overwritten = [name for name in (LOG_NAME, CHECKPOINT_FOLDER, MODEL_FOLDER) if (run / name).exists()]
+    if overwritten:
+        raise ConfigError(
+            f"{run} holds {', '.join(overwritten)}, which a run would overwrite; choose another folder"
+        )
+    existing = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise ConfigError(f"cannot write to {run} ({existing} is not writable); choose another output folder")
 
 
 def create_run(run: Path, *, recipe: str, config: Mapping[str, Any]) -> None:

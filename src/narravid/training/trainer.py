@@ -24,6 +24,7 @@ from narravid.training.config import (
     BatchT,
     Evaluation,
     NonFiniteError,
+    Precision,
     TrainableTask,
     TrainerConfig,
     TrainingData,
@@ -89,6 +90,7 @@ class Trainer(Generic[BatchT]):
         self._optimizer = build_optimizer(optim, task.parameters())
         self._parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._device = self._parameters[0].device
+        self._dtype: Precision = "float32"
         self._window = MeanWindow()
         self._best_value: float | None = None
         self._best_step: int | None = None
@@ -96,11 +98,12 @@ class Trainer(Generic[BatchT]):
         self._seconds_before = 0.0
         self._started = 0.0
 
-    def fit(self, *, seed: int = 0, resume: bool = False) -> TrainingResult:
+    def fit(self, *, seed: int = 0, dtype: Precision = "float32", resume: bool = False) -> TrainingResult:
         """Train to the end of the run.
 
         Args:
             seed: Seed of random layers such as dropout; the caller's own random state is left as it was.
+            dtype: Type of the forward pass.
             resume: Go on from the newest checkpoint of the run folder (from the start when it has none yet).
                 The result is the same, bit for bit on a CPU, as that of a run never interrupted.
 
@@ -112,6 +115,7 @@ class Trainer(Generic[BatchT]):
             CheckpointError: If the checkpoint does not fit the task, the optimiser or the schedule.
             NonFiniteError: If loss or gradient are not finite; the batch is saved in the run folder.
         """
+        self._dtype = dtype
         self._run.mkdir(parents=True, exist_ok=True)
         if not resume and checkpoint.list_checkpoints(self._run):
             raise ConfigError(
@@ -151,8 +155,7 @@ class Trainer(Generic[BatchT]):
     def _train_on(self, batch: BatchT, lr: float) -> dict[str, float]:
         set_learning_rate(self._optimizer, lr)
         self._optimizer.zero_grad(set_to_none=True)
-        half = self._config.dtype == "bfloat16"
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=half):
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._dtype == "bfloat16"):
             values = self._task.training_step(batch)
         numbers = {name: float(value.detach()) for name, value in values.items()}
         if not math.isfinite(numbers["loss"]):
