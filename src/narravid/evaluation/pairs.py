@@ -56,7 +56,8 @@ def read_pairs_csv(path: Path) -> list[RetrievalPair]:
     except UnicodeDecodeError as error:
         raise AnnotationError(path, f"is not UTF-8 text: {error}") from error
     except csv.Error as error:
-        raise AnnotationError(path, f"is not valid CSV: {error}", line=reader.line_num) from error
+        line = reader.reader.line_num  # that of the DictReader moves on only after a whole row
+        raise AnnotationError(path, f"is not valid CSV: {error}", line=line) from error
     if not pairs:
         raise AnnotationError(path, "has no row behind the header")
     return pairs
