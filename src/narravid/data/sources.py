@@ -147,7 +147,7 @@ class MemoryClips:
         if self.num_bytes > max_bytes:
             raise ValueError(
                 f"the first {len(self._frames)} of {num_videos} videos need {self.num_bytes / GIBIBYTE:.2f} "
-                f"GiB, more than max_bytes={max_bytes / GIBIBYTE:.2f} GiB; raise it, lower the size or rate of "
+                f"GiB, more than max_bytes={max_bytes / GIBIBYTE:.2f} GiB; raise it, lower size or rate of "
                 "the clips, or read them from the files"
             )
 

@@ -1,0 +1,296 @@
+"""Narrated videos, and the clips with caption candidates that are drawn from them for training.
+
+Sampling follows MIL-NCE (Miech et al. 2020, arXiv 1912.06430): a random caption, its P nearest captions as
+candidates, and a clip at a random place of the caption's span, which is widened when it is short.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from narravid.data.sources import ClipSource
+from narravid.errors import AnnotationError, DecodeError, NarravidError
+from narravid.text.captions import CaptionTrack, nearest_captions
+from narravid.text.transcripts import TRANSCRIPT_SUFFIXES, find_transcript, load_transcript
+from narravid.text.words import WordTokenizer
+from narravid.types import ClipSpec, Span
+from narravid.video.sampling import draw_clip_start, whole_second_span, widen_span
+from narravid.video.transforms import Augmentation, to_channels_first
+
+__all__ = [
+    "ClipSampling",
+    "ItemKey",
+    "NarratedDataset",
+    "NarratedItem",
+    "NarratedVideo",
+    "find_narrated_videos",
+]
+
+# fmt: off
+VIDEO_SUFFIXES = frozenset([
+    ".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm",
+    ".wmv",
+])
+# fmt: on
+
+MAX_REPLACEMENTS = 20
+"""Bad videos in a row after which an item gives up: with this many, something other than videos is wrong."""
+
+ItemKey = tuple[int, int, int]
+"""(seed, epoch, index): everything that an item depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class NarratedVideo:
+    """A video with its captions.
+
+    Attributes:
+        path: The file.
+        track: What is said and when.
+        video_id: Its name, unique in a corpus.
+        num_dropped_captions: Captions without text that the transcript had.
+    """
+
+    path: Path
+    track: CaptionTrack
+    video_id: str
+    num_dropped_captions: int = 0
+
+
+def find_narrated_videos(
+    root: Path, *, captions_dir: Path | None = None
+) -> tuple[list[NarratedVideo], list[tuple[Path, str]]]:
+    """Every video below a folder that has a transcript of the same stem.
+
+    Args:
+        root: The folder; hidden files and folders are passed over.
+        captions_dir: Where transcripts lie, in the same sub-folders or in none; None for beside the videos.
+
+    Returns:
+        The videos by name, with the path below `root` without suffix as id; and (path, reason) of those that
+        cannot be used: no transcript, a faulty or an empty one. Nothing is decoded.
+
+    Raises:
+        ValueError: If a folder does not exist.
+    """
+    for folder in (root, captions_dir):
+        if folder is not None and not folder.is_dir():
+            raise ValueError(f"{folder} is not a folder")
+    videos: list[NarratedVideo] = []
+    bad: list[tuple[Path, str]] = []
+    taken: dict[str, Path] = {}
+    for path in _video_files(root):
+        video_id = path.relative_to(root).with_suffix("").as_posix()
+        transcript = _find_transcript(path, root, captions_dir)
+        if video_id in taken:
+            bad.append((path, f"has the name of {taken[video_id].name}, which is used; rename one of them"))
+        elif transcript is None:
+            bad.append((path, f"no transcript of the same name ({', '.join(TRANSCRIPT_SUFFIXES)})"))
+        else:
+            taken[video_id] = path
+            try:
+                content = load_transcript(transcript)
+            except AnnotationError as error:
+                bad.append((path, str(error)))
+                continue
+            if len(content.track) == 0:
+                bad.append((path, f"{transcript} holds no captions"))
+            else:
+                videos.append(NarratedVideo(path, content.track, video_id, content.num_dropped))
+    return videos, bad
+
+
+def _video_files(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+                yield Path(folder, name)
+
+
+def _find_transcript(path: Path, root: Path, captions_dir: Path | None) -> Path | None:
+    if captions_dir is None:
+        return find_transcript(path)
+    nested = captions_dir / path.relative_to(root).parent
+    return find_transcript(path, captions_dir=nested) or find_transcript(path, captions_dir=captions_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSampling:
+    """How clips and captions are drawn.
+
+    Attributes:
+        clips_per_video: K, clips of one video in a batch; they are each other's negatives.
+        num_candidates: P, captions offered to each clip.
+        min_caption_seconds: Shorter captions are widened around their centre to this.
+        whole_seconds: Draw whole seconds as starts, as published; otherwise any time.
+    """
+
+    clips_per_video: int = 1
+    num_candidates: int = 4
+    min_caption_seconds: float = 5.0
+    whole_seconds: bool = True
+
+    def __post_init__(self) -> None:
+        if self.clips_per_video < 1 or self.num_candidates < 1:
+            raise ValueError(
+                "clips_per_video and num_candidates must be at least 1, got "
+                f"{self.clips_per_video} and {self.num_candidates}"
+            )
+        if not (math.isfinite(self.min_caption_seconds) and self.min_caption_seconds >= 0):
+            raise ValueError(f"min_caption_seconds must not be negative, got {self.min_caption_seconds}")
+
+
+@dataclass(frozen=True, slots=True)
+class NarratedItem:
+    """The clips drawn from one video.
+
+    Attributes:
+        clips: (K, 3, T, H, W) uint8; a view of frames that lie with colours last in memory.
+        tokens: (K, P, L) int64.
+        video_id: Name of the video.
+        start_seconds: (K,) float64.
+        num_padded_clips: Clips that pass the end of the video and end with black frames.
+        replaced: (path, reason) of the bad videos that this one stands in for.
+    """
+
+    clips: torch.Tensor
+    tokens: torch.Tensor
+    video_id: str
+    start_seconds: torch.Tensor
+    num_padded_clips: int = 0
+    replaced: tuple[tuple[str, str], ...] = ()
+
+
+class NarratedDataset(Dataset[NarratedItem]):
+    """Draws K clips with P caption candidates from a video; an item depends on (seed, epoch, index) only.
+
+    A video that cannot be decoded is replaced by another one, drawn from the item's own generator, and named
+    in the item.
+
+    Args:
+        videos: The corpus, none without captions.
+        source: Where clips come from.
+        spec: Frames, rate, size and crop of the clips.
+        tokenizer: Turns captions into word ids.
+        sampling: How clips and captions are drawn.
+        augmentation: Changes to each clip, None for none.
+
+    Raises:
+        ValueError: If there are no videos, or one has no captions.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[NarratedVideo],
+        source: ClipSource,
+        *,
+        spec: ClipSpec,
+        tokenizer: WordTokenizer,
+        sampling: ClipSampling,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        if not videos:
+            raise ValueError("a dataset needs at least one video, got none")
+        silent = [video.video_id for video in videos if len(video.track) == 0]
+        if silent:
+            raise ValueError(f"{len(silent)} videos have no captions, the first is {silent[0]!r}")
+        self.videos = tuple(videos)
+        self.spec = spec
+        self.sampling = sampling
+        self._source = source
+        self._augmentation = augmentation
+        # arrays, because torch hands each tensor to a worker through a file descriptor of its own
+        self._tokens = [tokenizer(video.track.texts).numpy() for video in self.videos]
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, key: ItemKey) -> NarratedItem:
+        """The item of a video in an epoch.
+
+        Args:
+            key: (seed, epoch, index), none negative, index below the number of videos.
+
+        Returns:
+            The clips and their captions; the same key always gives the same.
+
+        Raises:
+            NarravidError: If no video that is tried can be decoded.
+        """
+        seed, epoch, index = key
+        state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        replaced: list[tuple[str, str]] = []
+        while True:
+            try:
+                return self._draw(index, generator, tuple(replaced))
+            except DecodeError as error:
+                replaced.append((error.path, error.reason))
+            if len(self) == 1 or len(replaced) == MAX_REPLACEMENTS:
+                path, reason = replaced[-1]
+                raise NarravidError(
+                    f"none of {len(replaced)} videos tried can be decoded; the last, {path}: {reason}"
+                )
+            step = int(torch.randint(1, len(self), (), generator=generator))
+            index = (index + step) % len(self)
+
+    def _draw(
+        self, index: int, generator: torch.Generator, replaced: tuple[tuple[str, str], ...]
+    ) -> NarratedItem:
+        video, tokens = self.videos[index], self._tokens[index]
+        sampling, spec = self.sampling, self.spec
+        last_start = max(0.0, self._source.duration_seconds(video.path) - spec.duration_seconds)
+        frames: list[npt.NDArray[np.uint8]] = []
+        starts: list[float] = []
+        candidates: list[list[int]] = []
+        num_padded_clips = 0
+        for caption in self._draw_captions(len(video.track), generator):
+            start_seconds = self._draw_start(video.track[caption].span, last_start, generator)
+            clip = self._source.read(video.path, start_seconds, spec, generator=generator)
+            pixels = to_channels_first(clip.frames)
+            if self._augmentation is not None:
+                pixels = self._augmentation.apply(pixels, generator)
+            frames.append(pixels.permute(1, 2, 3, 0).numpy())
+            starts.append(start_seconds)
+            candidates.append(nearest_captions(video.track, caption, sampling.num_candidates))
+            num_padded_clips += not bool(clip.mask[-1])
+        stacked = np.empty(
+            (len(frames), *frames[0].shape), np.uint8
+        )  # given, or NumPy keeps a flipped layout
+        np.stack(frames, out=stacked)
+        return NarratedItem(
+            clips=torch.from_numpy(stacked).permute(0, 4, 1, 2, 3),
+            tokens=torch.from_numpy(tokens[np.array(candidates)]),
+            video_id=video.video_id,
+            start_seconds=torch.tensor(starts, dtype=torch.float64),
+            num_padded_clips=num_padded_clips,
+            replaced=replaced,
+        )
+
+    def _draw_captions(self, num_captions: int, generator: torch.Generator) -> list[int]:
+        """K captions, none twice before all have been taken."""
+        drawn: list[int] = []
+        while len(drawn) < self.sampling.clips_per_video:
+            drawn += torch.randperm(num_captions, generator=generator).tolist()
+        return drawn[: self.sampling.clips_per_video]
+
+    def _draw_start(self, span: Span, last_start: float, generator: torch.Generator) -> float:
+        """A start in the widened span, moved forward where the clip would pass the end of the video."""
+        clip_seconds = self.spec.duration_seconds
+        wide = widen_span(span, self.sampling.min_caption_seconds)
+        if self.sampling.whole_seconds:
+            second = draw_clip_start(whole_second_span(wide), clip_seconds, generator=generator)
+            return float(min(second, math.floor(last_start)))
+        room = max(0.0, wide.duration_seconds - clip_seconds)
+        start = wide.start_seconds + room * float(torch.rand((), generator=generator, dtype=torch.float64))
+        return min(start, last_start)

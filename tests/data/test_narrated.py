@@ -1,0 +1,317 @@
+"""Finding narrated videos, and drawing clips with caption candidates from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from narravid.data.narrated import (
+    ClipSampling,
+    NarratedDataset,
+    NarratedVideo,
+    find_narrated_videos,
+)
+from narravid.data.sources import FileClips, MemoryClips
+from narravid.errors import DecodeError, NarravidError
+from narravid.text.captions import Caption, CaptionTrack, nearest_captions
+from narravid.text.words import Vocabulary, WordTokenizer
+from narravid.types import Clip, ClipSpec, Span
+from narravid.video.encode import write_video
+from narravid.video.transforms import Augmentation
+
+SPEC = ClipSpec(num_frames=4, fps=2.0, size_pixels=8)
+WORDS = [f"word{n}" for n in range(30)]
+TOKENIZER = WordTokenizer(Vocabulary(WORDS), max_words=3, lower_case=True)
+
+
+class WrittenClips:
+    """A source whose pixels say which video and second they are of, without any file."""
+
+    def __init__(self, seconds: float = 60.0, bad: tuple[str, ...] = ()) -> None:
+        self.seconds = seconds
+        self.bad = bad
+        self.starts: list[float] = []
+
+    def read(self, path, start_seconds, spec, *, generator=None) -> Clip:
+        self.starts.append(start_seconds)
+        if path.stem in self.bad:
+            raise DecodeError(path, "made to fail")
+        frames = torch.zeros((spec.num_frames, spec.size_pixels, spec.size_pixels, 3), dtype=torch.uint8)
+        frames[..., 0] = int(path.stem.removeprefix("v"))
+        frames[..., 1] = int(start_seconds * 4)
+        frames[..., 2] = torch.arange(spec.size_pixels)  # columns differ, so that a flip shows
+        mask = start_seconds + torch.arange(spec.num_frames) / spec.fps < self.seconds
+        return Clip(frames, mask, Span(start_seconds, start_seconds + spec.duration_seconds))
+
+    def duration_seconds(self, path) -> float:
+        return self.seconds
+
+
+def make_videos(num_videos: int = 4, num_captions: int = 7) -> list[NarratedVideo]:
+    captions = tuple(Caption(WORDS[n], Span(8.0 * n, 8.0 * n + 4.5)) for n in range(num_captions))
+    return [NarratedVideo(Path(f"v{n}.mp4"), CaptionTrack(captions), f"v{n}") for n in range(num_videos)]
+
+
+def make_dataset(source=None, *, videos=None, augmentation=None, **sampling) -> NarratedDataset:
+    return NarratedDataset(
+        make_videos() if videos is None else videos,
+        source or WrittenClips(),
+        spec=SPEC,
+        tokenizer=TOKENIZER,
+        sampling=ClipSampling(**sampling),
+        augmentation=augmentation,
+    )
+
+
+def items_equal(first, second) -> bool:
+    return (
+        torch.equal(first.clips, second.clips)
+        and torch.equal(first.tokens, second.tokens)
+        and torch.equal(first.start_seconds, second.start_seconds)
+        and (first.video_id, first.replaced) == (second.video_id, second.replaced)
+    )
+
+
+def test_an_item_has_the_promised_shapes():
+    item = make_dataset(clips_per_video=3, num_candidates=2)[0, 0, 1]
+    assert item.clips.shape == (3, 3, 4, 8, 8)
+    assert item.clips.dtype == torch.uint8
+    assert item.clips.permute(0, 2, 3, 4, 1).is_contiguous()
+    assert item.tokens.shape == (3, 2, 3)
+    assert item.tokens.dtype == torch.int64
+    assert item.start_seconds.shape == (3,)
+    assert item.start_seconds.dtype == torch.float64
+    assert item.video_id == "v1"
+    assert item.num_padded_clips == 0
+    assert item.replaced == ()
+
+
+def test_pixels_and_captions_belong_to_the_start():
+    dataset = make_dataset(clips_per_video=4, num_candidates=1)
+    for epoch in range(10):
+        item = dataset[7, epoch, 2]
+        for clip, tokens, start in zip(item.clips, item.tokens, item.start_seconds.tolist(), strict=True):
+            assert (clip[0] == 2).all()
+            assert (clip[1] == int(start * 4)).all()
+            caption = int(tokens[0, 0]) - 1
+            # 4.5 s are widened to 5 s around the centre, cut to whole seconds, and hold the clip of 2 s
+            lowest = max(0.0, 8 * caption - 0.25)
+            assert int(lowest) <= start <= int(lowest + 5) - 2
+            assert start == int(start)
+
+
+def test_candidates_are_the_nearest_captions():
+    dataset = make_dataset(clips_per_video=7, num_candidates=3)
+    track = dataset.videos[0].track
+    item = dataset[0, 0, 0]
+    rows = {tuple(row) for row in item.tokens[:, :, 0].tolist()}
+    expected = {tuple(n + 1 for n in nearest_captions(track, index, 3)) for index in range(7)}
+    assert rows == expected
+
+
+def test_no_caption_is_drawn_twice_before_all_are():
+    item = make_dataset(clips_per_video=10, num_candidates=1)[3, 1, 0]
+    drawn = item.tokens[:, 0, 0].tolist()
+    assert sorted(drawn[:7]) == [1, 2, 3, 4, 5, 6, 7]
+    assert len(set(drawn[7:])) == 3
+
+
+def test_starts_spread_over_the_span_and_reach_both_ends():
+    videos = [NarratedVideo(Path("v0.mp4"), CaptionTrack((Caption("word1", Span(10.0, 20.0)),)), "v0")]
+    for whole_seconds in (True, False):
+        dataset = make_dataset(videos=videos, whole_seconds=whole_seconds)
+        starts = torch.cat([dataset[0, epoch, 0].start_seconds for epoch in range(300)])
+        assert starts.min() >= 10
+        assert starts.max() <= 18
+        if whole_seconds:
+            assert set(starts.tolist()) == set(map(float, range(10, 19)))
+        else:
+            assert starts.min() < 10.2
+            assert starts.max() > 17.8
+            assert len(set(starts.tolist())) == 300
+
+
+@pytest.mark.parametrize("whole_seconds", [True, False])
+def test_a_clip_is_moved_to_end_with_the_video(whole_seconds):
+    captions = CaptionTrack((Caption("word1", Span(9.0, 30.0)),))
+    dataset = make_dataset(
+        WrittenClips(seconds=10.5),
+        videos=[NarratedVideo(Path("v0.mp4"), captions, "v0")],
+        whole_seconds=whole_seconds,
+    )
+    item = dataset[0, 0, 0]
+    assert item.start_seconds.tolist() == [8.0 if whole_seconds else 8.5]
+    assert item.num_padded_clips == 0
+
+
+def test_a_video_shorter_than_the_clip_is_padded_and_counted():
+    dataset = make_dataset(WrittenClips(seconds=1.2), clips_per_video=2)
+    item = dataset[0, 0, 0]
+    assert item.start_seconds.tolist() == [0.0, 0.0]
+    assert item.num_padded_clips == 2
+
+
+def test_an_item_depends_on_seed_epoch_and_index_only(generator):
+    augmentation = Augmentation(flip_probability=0.5, brightness=0.3, shift_pixels=2)
+    options = {"clips_per_video": 2, "augmentation": augmentation}
+    first, second = make_dataset(**options), make_dataset(**options)
+    reference = {key: first[key] for key in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]}
+    torch.manual_seed(1)
+    for key in reversed(reference):
+        assert items_equal(second[key], reference[key])
+    drawn = [(item.start_seconds.tolist(), item.tokens.tolist()) for item in reference.values()]
+    assert all(drawn.count(one) == 1 for one in drawn)
+
+
+def test_loading_leaves_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    make_dataset(augmentation=Augmentation(brightness=0.2))[0, 0, 0]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_augmentation_is_applied_and_the_source_is_not_written_to(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (40, 24, 32, 3), np.uint8)
+    write_video(tmp_path / "v0.mp4", iter(frames), fps=4)
+    video = NarratedVideo(tmp_path / "v0.mp4", CaptionTrack((Caption("word1", Span(0, 9)),)), "v0")
+    memory = MemoryClips([video.path], SPEC)
+    held = memory.read(video.path, 0.0, SPEC).frames.clone()
+    plain = make_dataset(memory, videos=[video])
+    flipped = make_dataset(memory, videos=[video], augmentation=Augmentation(flip_probability=1.0))
+    varied = make_dataset(memory, videos=[video], augmentation=Augmentation(brightness=0.5, shift_pixels=2))
+    num_changed = 0
+    for epoch in range(8):
+        assert torch.equal(flipped[0, epoch, 0].clips, plain[0, epoch, 0].clips.flip(-1))
+        num_changed += not torch.equal(varied[0, epoch, 0].clips, plain[0, epoch, 0].clips)
+    assert num_changed == 8
+    assert torch.equal(memory.read(video.path, 0.0, SPEC).frames, held)
+
+
+def test_a_bad_video_is_replaced_by_the_same_other_one_each_time():
+    dataset = make_dataset(WrittenClips(bad=("v1", "v3")), clips_per_video=2)
+    seen = set()
+    for epoch in range(30):
+        item = dataset[0, epoch, 1]
+        assert items_equal(item, dataset[0, epoch, 1])
+        assert item.video_id in ("v0", "v2")
+        assert item.replaced[0] == ("v1.mp4", "made to fail")
+        assert {path for path, _ in item.replaced} <= {"v1.mp4", "v3.mp4"}
+        seen.add(item.video_id)
+    assert seen == {"v0", "v2"}
+
+
+@pytest.mark.parametrize("num_videos", [1, 3])
+def test_an_item_gives_up_when_nothing_can_be_decoded(num_videos):
+    dataset = make_dataset(WrittenClips(bad=("v0", "v1", "v2")), videos=make_videos(num_videos))
+    with pytest.raises(NarravidError, match=r"can be decoded; the last, v\d\.mp4: made to fail"):
+        dataset[0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["clips_per_video", "num_candidates", "min_caption_seconds"])
+def test_sampling_settings_are_checked(name):
+    with pytest.raises(ValueError, match=name):
+        ClipSampling(**{name: -1})
+
+
+def test_a_dataset_needs_videos_with_captions():
+    with pytest.raises(ValueError, match="at least one video"):
+        make_dataset(videos=[])
+    videos = [*make_videos(1), NarratedVideo(Path("mute.mp4"), CaptionTrack(), "mute")]
+    with pytest.raises(ValueError, match="1 videos have no captions, the first is 'mute'"):
+        make_dataset(videos=videos)
+
+
+def put(
+    path: Path, content: str = "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n\n00:02.000 --> 00:03.000\n"
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+
+
+def test_finding_pairs_videos_with_transcripts_and_reports_the_others(tmp_path):
+    for name in (
+        "b.mp4",
+        "a/b.MKV",
+        "mute.mp4",
+        "empty.mp4",
+        "faulty.webm",
+        ".hidden.mp4",
+        ".git/x.mp4",
+        "b.avi",
+    ):
+        put(tmp_path / name, "")
+    for name in ("b.vtt", "a/b.vtt", ".git/x.vtt", ".hidden.vtt", "alone.vtt"):
+        put(tmp_path / name)
+    put(tmp_path / "empty.vtt", "WEBVTT\n")
+    put(tmp_path / "faulty.srt", "1\nhello\n")
+    videos, bad = find_narrated_videos(tmp_path)
+    assert [(video.video_id, video.path) for video in videos] == [
+        ("b", tmp_path / "b.avi"),
+        ("a/b", tmp_path / "a" / "b.MKV"),
+    ]
+    assert videos[0].track.texts == ["hello"]
+    assert videos[0].num_dropped_captions == 1
+    reasons = {path.name: reason for path, reason in bad}
+    assert reasons.keys() == {"b.mp4", "mute.mp4", "empty.mp4", "faulty.webm"}
+    assert "has the name of b.avi" in reasons["b.mp4"]
+    assert "no transcript of the same name" in reasons["mute.mp4"]
+    assert "empty.vtt holds no captions" in reasons["empty.mp4"]
+    assert "faulty.srt, line 1" in reasons["faulty.webm"]
+
+
+def test_transcripts_may_lie_in_another_folder(tmp_path):
+    for name in ("videos/a.mp4", "videos/x/b.mp4", "videos/x/c.mp4"):
+        put(tmp_path / name, "")
+    put(tmp_path / "captions" / "a.csv", "start,end,text\n0,1,flat\n")
+    put(tmp_path / "captions" / "x" / "b.csv", "start,end,text\n0,1,nested\n")
+    put(tmp_path / "captions" / "b.csv", "start,end,text\n0,1,flat\n")
+    put(tmp_path / "videos" / "x" / "c.vtt")
+    videos, bad = find_narrated_videos(tmp_path / "videos", captions_dir=tmp_path / "captions")
+    assert [(video.video_id, video.track.texts) for video in videos] == [("a", ["flat"]), ("x/b", ["nested"])]
+    assert [path.name for path, _ in bad] == ["c.mp4"]
+
+
+def test_missing_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="absent is not a folder"):
+        find_narrated_videos(tmp_path / "absent")
+    with pytest.raises(ValueError, match="absent is not a folder"):
+        find_narrated_videos(tmp_path, captions_dir=tmp_path / "absent")
+
+
+@pytest.mark.shared
+def test_the_real_corpus_gives_clips_of_every_video(shared_data):
+    videos, bad = find_narrated_videos(shared_data / "narrated")
+    assert bad == []
+    assert [video.video_id for video in videos][:2] == ["manifesto", "grid/bbaf2n"]
+    assert len(videos) == 12
+    spec = ClipSpec(num_frames=8, fps=5.0, size_pixels=32)
+    texts = [text for video in videos for text in video.track.texts]
+    tokenizer = WordTokenizer(Vocabulary.from_captions(texts), max_words=20, lower_case=True)
+    sampling = ClipSampling(num_candidates=3)
+    for source in (FileClips(), MemoryClips([video.path for video in videos], spec, num_threads=2)):
+        dataset = NarratedDataset(videos, source, spec=spec, tokenizer=tokenizer, sampling=sampling)
+        items = [dataset[0, 0, index] for index in range(len(videos))]
+        assert all(item.replaced == () for item in items)
+        assert [item.video_id for item in items] == [video.video_id for video in videos]
+        assert all(item.clips.float().std() > 5 for item in items)
+        assert all((item.tokens[0] != 0).any() for item in items)
+
+
+@pytest.mark.shared
+def test_odd_files_are_replaced_with_their_reason(shared_data, tmp_path):
+    for name in ("corrupted.mp4", "sine-3s-xhe-aac-44khz-mono.mp4"):
+        shutil.copy(shared_data / "odd" / name, tmp_path / name)
+        put((tmp_path / name).with_suffix(".vtt"))
+    shutil.copy(shared_data / "narrated" / "grid" / "bbaf2n.mpg", tmp_path)
+    put(tmp_path / "bbaf2n.vtt")
+    videos, _ = find_narrated_videos(tmp_path)
+    dataset = NarratedDataset(
+        videos, FileClips(), spec=SPEC, tokenizer=TOKENIZER, sampling=ClipSampling(num_candidates=1)
+    )
+    silent = [video.video_id for video in videos].index("sine-3s-xhe-aac-44khz-mono")
+    item = dataset[0, 0, silent]
+    assert item.video_id != "sine-3s-xhe-aac-44khz-mono"
+    assert item.replaced[0][0].endswith("sine-3s-xhe-aac-44khz-mono.mp4")
