@@ -11,6 +11,7 @@ from narravid.evaluation.report import print_retrieval, write_retrieval
 from narravid.evaluation.retrieval import evaluate_retrieval
 from narravid.inference.embedder import EmbeddingDtype
 from narravid.models.hub import load
+from narravid.video.watched import WatchedDecoder
 
 __all__ = ["EVALUATE_COMMANDS", "EvaluateRetrieval"]
 
@@ -27,6 +28,7 @@ class EvaluateRetrieval:
         batch_size: Windows per forward pass.
         device: Device to compute on, such as cpu or cuda:0.
         dtype: Arithmetic of the network.
+        workers: Decoding processes, which work ahead of the network.
     """
 
     pairs: Path
@@ -36,18 +38,22 @@ class EvaluateRetrieval:
     batch_size: int = 8
     device: str = "cpu"
     dtype: EmbeddingDtype = "float32"
+    workers: int = 1
 
     def run(self) -> int:
         """Evaluate, print the table, write the result."""
         pairs = read_pairs_csv(self.pairs)
-        result = evaluate_retrieval(
-            load(self.model, device=self.device),
-            pairs,
-            num_windows=self.num_windows,
-            device=self.device,
-            dtype=self.dtype,
-            batch_size=self.batch_size,
-        )
+        model = load(self.model, device=self.device)
+        with WatchedDecoder(num_workers=self.workers) as decoder:
+            result = evaluate_retrieval(
+                model,
+                pairs,
+                num_windows=self.num_windows,
+                device=self.device,
+                dtype=self.dtype,
+                batch_size=self.batch_size,
+                decoder=decoder,
+            )
         source = {
             "model": self.model,
             "pairs": str(self.pairs),

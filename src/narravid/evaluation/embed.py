@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +11,10 @@ import numpy.typing as npt
 from narravid.errors import DecodeError
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.inference.embedder import Embedder
-from narravid.progress import ProgressBar, progress_bar
-from narravid.types import Clip, Span
+from narravid.progress import progress_bar
+from narravid.types import Clip, ClipSpec, Span
 from narravid.video.sampling import evaluation_windows
-
-if TYPE_CHECKING:
-    from narravid.inference.indexing import ClipDecoder
+from narravid.video.watched import WatchedDecoder
 
 __all__ = ["EmbeddedPairs", "MissingPair", "embed_pairs"]
 
@@ -58,18 +55,19 @@ class EmbeddedPairs:
 
 
 def embed_pairs(
-    embedder: Embedder, pairs: Sequence[RetrievalPair], *, num_windows: int, decoder: ClipDecoder
+    embedder: Embedder, pairs: Sequence[RetrievalPair], *, num_windows: int, decoder: WatchedDecoder
 ) -> EmbeddedPairs:
     """Embed the sentences and, over windows spread evenly, the clips of some pairs.
 
     A clip that several pairs share is embedded once. The mean is taken over window embeddings as the
-    embedder gives them: L2-normalised for models that compare by cosine, raw for others.
+    embedder gives them: L2-normalised for models that compare by cosine, raw for others. Frames are cropped
+    at the centre, also for a model that was trained on random crops.
 
     Args:
         embedder: The model.
         pairs: Clips and sentences.
         num_windows: Windows per clip, S; fewer are decoded where a clip is too short to hold different ones.
-        decoder: Reads the videos.
+        decoder: Reads the videos, ahead of the model.
 
     Returns:
         The embeddings and the pairs that had to be left out. C and N are 0 if no video could be read.
@@ -79,17 +77,16 @@ def embed_pairs(
     """
     if num_windows < 1:
         raise ValueError(f"num_windows must be at least 1, got {num_windows}")
-    moments = list(dict.fromkeys((pair.path, pair.span) for pair in pairs))
-    with progress_bar("evaluating", len(moments), unit="clips") as bar:
-        reader = _MomentReader(moments, num_windows, embedder, decoder, bar)
-        windows = embedder.embed_clips(reader)
-    row_of_moment = {
-        moment: row for row, moment in enumerate(moment for moment in moments if moment not in reader.reasons)
-    }
+    reader = _MomentReader(embedder.clip_spec, num_windows, decoder)
+    moments = list(dict.fromkeys(map(_moment, pairs)))
+    windows = embedder.embed_clips(reader.read(moments))
+    readable = [moment for moment in moments if moment not in reader.reasons]
+    row_of_moment = {moment: row for row, moment in enumerate(readable)}
     kept = tuple(pair for pair in pairs if _moment(pair) in row_of_moment)
+    rows = np.array([row_of_moment[moment] for moment in reader.moment_of_window], dtype=np.int64)
     return EmbeddedPairs(
         pairs=kept,
-        video=_mean_windows(windows, [row_of_moment.get(moment) for moment in reader.moment_of_window]),
+        video=_mean_by_row(windows, rows, num_rows=len(readable)),
         text=_embed_sentences(embedder, [pair.text for pair in kept]),
         clip_of_text=np.array([row_of_moment[_moment(pair)] for pair in kept], dtype=np.int64),
         missing=tuple(
@@ -108,51 +105,50 @@ def _moment(pair: RetrievalPair) -> Moment:
 
 
 class _MomentReader:
-    """Iterates over the windows of all moments and remembers which is whose and what failed."""
+    """Reads the windows of moments and remembers which is whose and what failed."""
 
-    def __init__(
-        self,
-        moments: Sequence[Moment],
-        num_windows: int,
-        embedder: Embedder,
-        decoder: ClipDecoder,
-        bar: ProgressBar,
-    ) -> None:
-        self._moments = moments
+    def __init__(self, spec: ClipSpec, num_windows: int, decoder: WatchedDecoder) -> None:
+        self._spec = replace(spec, crop="center")
         self._num_windows = num_windows
-        self._spec = embedder.clip_spec
         self._decoder = decoder
-        self._bar = bar
         self.moment_of_window: list[Moment] = []
         self.reasons: dict[Moment, str] = {}
 
-    def __iter__(self) -> Iterator[Clip]:
-        for moment in self._moments:
+    def read(self, moments: Sequence[Moment]) -> Iterator[Clip]:
+        """The windows of all moments that can be read, moment by moment."""
+        plan = self._plan(moments)
+        jobs = [(path, starts) for (path, _), starts in plan.items()]
+        with progress_bar("evaluating", len(jobs), unit="clips") as bar:
+            results = self._decoder.map(jobs, self._spec)
+            for moment, (_, result) in zip(plan, results, strict=True):
+                if isinstance(result, DecodeError):
+                    self.reasons[moment] = result.reason
+                else:
+                    self.moment_of_window += [moment] * len(result)
+                    yield from result
+                bar.advance()
+
+    def _plan(self, moments: Sequence[Moment]) -> dict[Moment, list[float]]:
+        """Where the windows of each moment start, in seconds."""
+        plan = {}
+        for moment in moments:
             try:
-                for clip in self._read(moment):
-                    self.moment_of_window.append(moment)
-                    yield clip
+                span = moment[1] or Span(0.0, self._decoder.probe(moment[0]).duration_seconds)
             except DecodeError as error:
                 self.reasons[moment] = error.reason
-            self._bar.advance()
-
-    def _read(self, moment: Moment) -> Iterator[Clip]:
-        path, span = moment
-        if span is None:
-            span = Span(0.0, self._decoder.probe(path).duration_seconds)
-        starts = evaluation_windows(span, self._spec.duration_seconds, self._num_windows)
-        # A clip with no room for different windows gives the same start again and again: the mean stays.
-        yield from self._decoder.clips(path, list(dict.fromkeys(starts)), self._spec)
+                continue
+            starts = evaluation_windows(span, self._spec.duration_seconds, self._num_windows)
+            # A moment with no room for different windows has one start again and again: the mean stays.
+            plan[moment] = list(dict.fromkeys(starts))
+        return plan
 
 
-def _mean_windows(windows: npt.NDArray[np.float32], rows: Sequence[int | None]) -> npt.NDArray[np.float32]:
-    """Mean of the windows of each row; those without a row, of a clip that failed half-way, are dropped."""
-    used = np.array([row is not None for row in rows], dtype=bool)
-    places = np.array([row for row in rows if row is not None], dtype=np.int64)
-    num_rows = int(places.max(initial=-1)) + 1
-    sums = np.zeros((num_rows, windows.shape[1]))
-    np.add.at(sums, places, windows[used])
-    counts = np.bincount(places, minlength=num_rows)
+def _mean_by_row(
+    values: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], *, num_rows: int
+) -> npt.NDArray[np.float32]:
+    sums = np.zeros((num_rows, values.shape[1]))
+    np.add.at(sums, rows, values)
+    counts = np.bincount(rows, minlength=num_rows)
     return (sums / counts[:, None]).astype(np.float32)
 
 

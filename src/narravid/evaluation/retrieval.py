@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from narravid.inference.embedder import Embedder, EmbeddingDtype
 from narravid.metrics import chance_metrics, retrieval_metrics_from_embeddings
 from narravid.types import PixelDualEncoder, Similarity
 from narravid.video.watched import WatchedDecoder
-
-if TYPE_CHECKING:
-    from narravid.inference.indexing import ClipDecoder
 
 __all__ = ["RetrievalResult", "evaluate_retrieval", "score_pairs"]
 
@@ -60,7 +57,7 @@ def evaluate_retrieval(
     device: str = "cpu",
     dtype: EmbeddingDtype = "float32",
     batch_size: int = 8,
-    decoder: ClipDecoder | None = None,
+    decoder: WatchedDecoder | None = None,
 ) -> RetrievalResult:
     """Measure how well a model finds clips by sentences and sentences by clips.
 
@@ -74,7 +71,7 @@ def evaluate_retrieval(
         device: Where to compute.
         dtype: Arithmetic of the network; ranks are always compared in full precision.
         batch_size: Windows per forward pass.
-        decoder: Reads the videos; None watches over them in a process of its own.
+        decoder: Reads the videos; None makes one with one worker process.
 
     Returns:
         The metrics in both directions with the protocol card.
@@ -145,7 +142,7 @@ def _protocol_card(model: PixelDualEncoder, *, num_windows: int, dtype: str) -> 
         "window_starts": "equally spaced in [start, end - clip length - 0.4 s]",
         "window_mean": "of L2-normalised embeddings" if model.similarity == "cosine" else "of raw embeddings",
         "similarity": model.similarity,
-        "clip": asdict(spec) | {"duration_seconds": spec.duration_seconds},
+        "clip": asdict(spec) | {"crop": "center", "duration_seconds": spec.duration_seconds},
         "text": {name: getattr(config, name, None) for name in ("max_words", "lower_case")},
         "dtype": dtype,
         "ties": "expected rank over all orders of equal scores",
