@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from fd_watching_source import FdWatchingClips
 from narravid.data.loader import LoadingReport, narrated_loader, num_batches
 from narravid.data.narrated import ClipSampling, NarratedDataset, NarratedVideo
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
@@ -17,6 +18,7 @@ from narravid.errors import NarravidError
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.words import Vocabulary, WordTokenizer
 from narravid.types import ClipSpec, NarratedBatch, Span
+from narravid.video.decode_source import VideoSource
 from narravid.video.encode import write_video
 from narravid.video.transforms import Augmentation
 
@@ -115,6 +117,17 @@ def test_workers_give_the_same_batches(corpus, num_workers):
     files = make_dataset(corpus, FileClips())
     files[1, 0, 0]  # this process has decoded, which must not matter to the workers
     assert batches_equal(load(files, num_workers=num_workers), load(files))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="lists open files as Linux does")
+def test_workers_hold_no_container_of_this_process(corpus):
+    watched = make_dataset(corpus, FdWatchingClips())
+    with VideoSource(corpus[0].path):
+        with pytest.raises(RuntimeError, match=r"holds .*v0\.mp4"):
+            load(watched, num_workers=0)
+        from_worker = load(watched, num_workers=1)
+    assert batches_equal(from_worker, load(watched))
 
 
 @pytest.mark.slow
