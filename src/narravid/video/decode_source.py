@@ -175,12 +175,27 @@ class VideoSource:
         if ticks <= self.origin_ticks or not self._is_timed:
             self.restart()
             return
+        self._prime()
         try:
             self._container.seek(ticks, stream=self.stream)
         except (av.FFmpegError, OSError, ValueError):
             self.restart()
             return
         self._forget_position(at_beginning=False)
+
+    def _prime(self) -> None:
+        """Let the decoder see the first packet of 4:4:4 H.264 before it leaves the beginning.
+
+        x264 before build 151 wrote such streams with a fault that the decoder makes up for, if it knows the
+        build; that stands in the first packet only. Without it every frame after a seek is garbage.
+        """
+        context = self.stream.codec_context
+        is_fresh = self.at_beginning and self._position is None
+        if not (is_fresh and context.name == "h264" and "444" in (context.pix_fmt or "")):
+            return
+        packet = next(self._read(), None)
+        if packet is not None:
+            self._decode(packet)
 
     def _forget_position(self, *, at_beginning: bool) -> None:
         self.at_beginning = at_beginning
