@@ -118,7 +118,7 @@ def latest_checkpoint(run: Path) -> dict[str, Any] | None:
     return None
 
 
-def prune_checkpoints(run: Path, keep_last: int, best_step: int | None) -> None:
+def prune_checkpoints(run: Path, *, keep_last: int, best_step: int | None) -> None:
     """Delete all but the last `keep_last` checkpoints and the one of `best_step`."""
     for step, path in list_checkpoints(run)[:-keep_last]:
         if step != best_step:
@@ -126,7 +126,7 @@ def prune_checkpoints(run: Path, keep_last: int, best_step: int | None) -> None:
 
 
 def remove_unfinished(run: Path) -> None:
-    """Delete what a killed run left half written: temporary files, and a model folder on its way in or out."""
+    """Delete what a killed run left half written: temporary files, a model folder on its way in or out."""
     leftovers = [
         *run.glob(".*.partial"),
         *run.glob(".*.previous"),

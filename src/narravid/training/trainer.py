@@ -193,7 +193,9 @@ class Trainer(Generic[BatchT]):
         improved = self._is_due(self._config.evaluate_every_steps) and self._evaluate(log)
         if improved or self._is_due(self._config.checkpoint_every_steps):
             checkpoint.save_checkpoint(self._run, self._state())
-            checkpoint.prune_checkpoints(self._run, self._config.keep_checkpoints, self._best_step)
+            checkpoint.prune_checkpoints(
+                self._run, keep_last=self._config.keep_checkpoints, best_step=self._best_step
+            )
 
     def _evaluate(self, log: RunLog) -> bool:
         """Measure, log, and export when the model is the best so far; says whether it is."""

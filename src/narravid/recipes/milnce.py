@@ -1,0 +1,167 @@
+"""MIL-NCE: S3D and a sentence tower from scratch on narrated videos.
+
+Miech et al., End-to-End Learning of Visual Representations from Uncurated Instructional Videos, CVPR 2020,
+arXiv 1912.06430. The defaults are the published setting: clips of 16 frames of 224 pixels at 5 fps, 5 caption
+candidates, Adam at 1e-3 with warm-up and cosine, 300 epochs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from narravid.config import to_dict
+from narravid.data.loader import LoadingReport
+from narravid.data.narrated import NarratedVideo
+from narravid.errors import ConfigError
+from narravid.files import read_json, write_json
+from narravid.losses import MILNCELoss
+from narravid.models.dual_encoder import S3DDualEncoder
+from narravid.models.hub import save_model
+from narravid.recipes.devices import pick_device
+from narravid.recipes.narrated import (
+    build_dataset,
+    build_evaluation,
+    build_model,
+    build_vocabulary,
+    find_corpus,
+    narrated_training_data,
+)
+from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
+from narravid.tasks.contrastive import ContrastiveTask
+from narravid.text.words import Vocabulary
+from narravid.training.config import Precision, TrainerConfig, TrainingResult
+from narravid.training.optim import OptimConfig
+from narravid.training.run import create_run, refuse_existing_run
+from narravid.training.trainer import Trainer
+from narravid.types import NarratedBatch
+
+__all__ = ["RECIPE_NAME", "MILNCERecipe"]
+
+RECIPE_NAME = "milnce"
+VOCABULARY_NAME = "vocabulary.json"
+CORPUS_NAME = "corpus.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MILNCERecipe:
+    """A MIL-NCE training run.
+
+    Attributes:
+        data: Which videos, and how clips and captions are drawn.
+        model: The dual encoder.
+        optim: Optimiser and schedule.
+        trainer: Length of the run and what to keep.
+        evaluation: Retrieval while training.
+        seed: Seed of weights, order and draws.
+        device: Where to train: cpu, cuda, cuda:1 and so on; auto takes a GPU when there is one.
+        dtype: Type of the forward pass; bfloat16 runs under autocast, the weights stay float32.
+        workers: Decoding processes; 0 decodes in the training process.
+    """
+
+    data: NarratedDataConfig
+    model: NarratedModelConfig = field(default_factory=NarratedModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seed: int = 0
+    device: str = "auto"
+    dtype: Precision = "float32"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or self.workers < 0:
+            raise ValueError(f"seed and workers must not be negative, got {self.seed} and {self.workers}")
+        if self.model.word_vectors is not None and self.data.vocabulary is None:
+            raise ValueError("model.word_vectors needs the vocabulary they belong to: set data.vocabulary")
+
+    def train(self, run: Path, *, resume: bool = False) -> TrainingResult:
+        """Train from the first step to the last, or from where an interrupted run stands.
+
+        Args:
+            run: The run folder: new for a new run, the run's own when resuming.
+            resume: Go on with the run in the folder.
+
+        Returns:
+            What came of it; the folder holds log, curves, checkpoints and the model.
+
+        Raises:
+            NarravidError: If anything needed is absent or does not fit; as a rule before the work begins.
+        """
+        if not resume:
+            refuse_existing_run(run)
+        recipe = replace(
+            self,
+            data=self.data.absolute(),
+            model=self.model.absolute(),
+            evaluation=self.evaluation.absolute(),
+        )
+        videos = find_corpus(recipe.data)
+        vocabulary = recipe._vocabulary(videos, run if resume else None)
+        model = build_model(recipe.model, vocabulary, seed=recipe.seed, device=pick_device(recipe.device))
+        report = LoadingReport()
+        trainer = recipe._trainer(model, videos, run, report)
+        if resume:
+            _refuse_another_corpus(run, videos)
+        else:
+            run.mkdir(parents=True, exist_ok=True)
+            vocabulary.save(run / VOCABULARY_NAME)
+            write_json(run / CORPUS_NAME, _describe_corpus(videos))
+            create_run(run, recipe=RECIPE_NAME, config=to_dict(recipe))
+        result = trainer.fit(seed=recipe.seed, dtype=recipe.dtype, resume=resume)
+        if report.reasons or report.num_padded_clips:
+            _log.warning(report.summary())
+        return result
+
+    def _vocabulary(self, videos: Sequence[NarratedVideo], run: Path | None) -> Vocabulary:
+        """That of the run to resume, or the one that the data give."""
+        if run is not None:
+            return Vocabulary.load(run / VOCABULARY_NAME)
+        return build_vocabulary(self.data, videos, lower_case=self.model.lower_case)
+
+    def _trainer(
+        self, model: S3DDualEncoder, videos: Sequence[NarratedVideo], run: Path, report: LoadingReport
+    ) -> Trainer[NarratedBatch]:
+        data = narrated_training_data(
+            build_dataset(self.data, videos, model),
+            batch_size=self.data.batch_size,
+            seed=self.seed,
+            num_workers=self.workers,
+            report=report,
+        )
+        return Trainer(
+            ContrastiveTask(model, MILNCELoss()),
+            self.optim,
+            config=self.trainer,
+            data=data,
+            run=run,
+            evaluation=build_evaluation(self.evaluation, model),
+            export=lambda folder: save_model(model, folder),
+        )
+
+
+def _describe_corpus(videos: Sequence[NarratedVideo]) -> dict[str, object]:
+    """What the batches of a run depend on besides its configuration: its videos and their captions."""
+    digest = hashlib.sha256()
+    for video in videos:
+        digest.update(repr((video.video_id, video.track.captions)).encode())
+    return {
+        "num_videos": len(videos),
+        "num_captions": sum(len(video.track) for video in videos),
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _refuse_another_corpus(run: Path, videos: Sequence[NarratedVideo]) -> None:
+    begun, now = read_json(run / CORPUS_NAME), _describe_corpus(videos)
+    if begun != now:
+        raise ConfigError(
+            f"the videos or captions have changed since {run} began ({begun['num_videos']} videos with"
+            f" {begun['num_captions']} captions then, {now['num_videos']} with {now['num_captions']} now);"
+            " put them back, or start a new run"
+        )

@@ -1,0 +1,219 @@
+"""The parts of a run on narrated videos: corpus, vocabulary, model, batches, evaluation.
+
+Recipes put these together; each part is a function of plain configuration and of the parts before it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from narravid.data.loader import LoadingReport, narrated_loader, num_batches
+from narravid.data.narrated import NarratedDataset, NarratedVideo, find_narrated_videos
+from narravid.data.sources import ClipSource, FileClips, MemoryClips
+from narravid.errors import ConfigError
+from narravid.evaluation.pairs import read_pairs_csv
+from narravid.evaluation.retrieval import evaluate_retrieval
+from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
+from narravid.models.text_encoders import SentenceTowerConfig
+from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
+from narravid.recipes.word_vectors import load_word_vectors
+from narravid.text.words import Vocabulary
+from narravid.training.config import Evaluation, TrainingData
+from narravid.types import NarratedBatch
+
+__all__ = [
+    "build_dataset",
+    "build_evaluation",
+    "build_model",
+    "build_vocabulary",
+    "find_corpus",
+    "narrated_training_data",
+]
+
+GIBIBYTE = 1024**3
+MAX_NAMED_VIDEOS = 3
+
+_log = logging.getLogger(__name__)
+
+
+def find_corpus(config: NarratedDataConfig) -> list[NarratedVideo]:
+    """The narrated videos of a run; those that cannot be used are named in the log.
+
+    Raises:
+        ConfigError: If a folder does not exist, no video is narrated, or they do not fill one batch.
+    """
+    for name, folder in (("root", config.root), ("captions", config.captions)):
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"data.{name}: {folder} is not a folder", key=f"data.{name}")
+    videos, bad = find_narrated_videos(config.root, captions_dir=config.captions)
+    named = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_NAMED_VIDEOS])
+    more = f"; and {len(bad) - MAX_NAMED_VIDEOS} more" if len(bad) > MAX_NAMED_VIDEOS else ""
+    if not videos:
+        found = f"{len(bad)} videos, none of them usable ({named}{more})" if bad else "no video"
+        raise ConfigError(f"data.root: {config.root} has no narrated video: found {found}", key="data.root")
+    if bad:
+        _log.warning("%d of %d videos are left out: %s%s", len(bad), len(bad) + len(videos), named, more)
+    if config.batch_size > len(videos):
+        raise ConfigError(
+            f"data.batch_size is {config.batch_size} videos, but {config.root} has only {len(videos)}"
+            f" narrated ones; set --data.batch-size to {len(videos)} or less"
+            " (--data.sampling.clips-per-video takes several clips of each)",
+            key="data.batch_size",
+        )
+    return videos
+
+
+def build_vocabulary(
+    config: NarratedDataConfig, videos: Iterable[NarratedVideo], *, lower_case: bool
+) -> Vocabulary:
+    """The vocabulary that the configuration names, or one of the words of the captions.
+
+    Raises:
+        AnnotationError: If the file is no word list.
+        ConfigError: If the captions hold no word often enough.
+    """
+    if config.vocabulary is not None:
+        return Vocabulary.load(config.vocabulary)
+    texts = (text for video in videos for text in video.track.texts)
+    try:
+        return Vocabulary.from_captions(
+            texts,
+            min_count=config.min_word_count,
+            max_words=config.max_vocabulary_words,
+            lower_case=lower_case,
+        )
+    except ValueError as error:
+        raise ConfigError(f"no vocabulary can be built from the captions: {error}") from error
+
+
+def build_model(
+    config: NarratedModelConfig, vocabulary: Vocabulary, *, seed: int, device: torch.device | str = "cpu"
+) -> S3DDualEncoder:
+    """A new dual encoder with random weights.
+
+    Args:
+        config: Its shape.
+        vocabulary: Its words.
+        seed: Seed of the weights; the caller's own random state is left as it was.
+        device: Where to put it.
+
+    Raises:
+        ValueError: If the word vectors do not fit the vocabulary.
+    """
+    vectors = None if config.word_vectors is None else load_word_vectors(config.word_vectors, vocabulary)
+    text = SentenceTowerConfig(
+        num_embeddings=vocabulary.num_embeddings,
+        word_dim=config.word_dim if vectors is None else vectors.shape[1],
+        hidden_dim=config.hidden_dim,
+        embed_dim=config.video.embed_dim,
+        freeze_words=vectors is not None,
+    )
+    whole = S3DDualEncoderConfig(
+        video=config.video,
+        text=text,
+        clip_spec=config.clip_spec,
+        max_words=config.max_words,
+        lower_case=config.lower_case,
+        similarity=config.similarity,
+        temperature=config.temperature,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = S3DDualEncoder(whole, vocabulary)
+    if vectors is not None:
+        with torch.no_grad():
+            model.text.word_embedding.weight.copy_(vectors)
+    return model.to(device)
+
+
+def build_dataset(
+    config: NarratedDataConfig,
+    videos: Sequence[NarratedVideo],
+    model: S3DDualEncoder,
+    *,
+    source: ClipSource | None = None,
+) -> NarratedDataset:
+    """The clips of a corpus as a model wants to see them.
+
+    Args:
+        config: How clips are drawn and where they are kept.
+        videos: The corpus.
+        model: Gives tokenizer and clip specification.
+        source: Where clips come from; None makes the one that the configuration names.
+
+    Raises:
+        ValueError: If the videos do not fit into the memory that they may take.
+    """
+    spec = replace(model.clip_spec, crop=config.crop)
+    if source is None:
+        source = FileClips()
+        if config.storage == "memory":
+            max_bytes = int(config.max_memory_gib * GIBIBYTE)
+            source = MemoryClips([video.path for video in videos], spec, max_bytes=max_bytes)
+    return NarratedDataset(
+        videos,
+        source,
+        spec=spec,
+        tokenizer=model.tokenizer,
+        sampling=config.sampling,
+        augmentation=config.augmentation,
+    )
+
+
+def narrated_training_data(
+    dataset: NarratedDataset,
+    *,
+    batch_size: int,
+    seed: int,
+    num_workers: int = 0,
+    report: LoadingReport | None = None,
+) -> TrainingData[NarratedBatch]:
+    """The batches of a corpus, reachable from any position; they depend on seed, epoch and position only.
+
+    Args:
+        dataset: The corpus.
+        batch_size: Videos per batch.
+        seed: Seed of order and draws.
+        num_workers: Decoding processes; 0 decodes in this one.
+        report: Counts what was replaced and padded.
+    """
+
+    def batches(epoch: int, start_batch: int) -> Iterator[NarratedBatch]:
+        return narrated_loader(
+            dataset,
+            batch_size=batch_size,
+            seed=seed,
+            epoch=epoch,
+            start_batch=start_batch,
+            num_workers=num_workers,
+            report=report,
+        )
+
+    return TrainingData(batches, num_batches(dataset, batch_size))
+
+
+def build_evaluation(config: EvaluationConfig, model: S3DDualEncoder) -> Evaluation | None:
+    """Text-to-video retrieval of the model as it is, judged by R@10; None when there is no list of pairs.
+
+    Raises:
+        AnnotationError: If the list of pairs has a fault.
+    """
+    if config.pairs is None:
+        return None
+    pairs = read_pairs_csv(config.pairs)
+
+    def measure() -> dict[str, float]:
+        result = evaluate_retrieval(
+            model,
+            pairs,
+            num_windows=config.num_windows,
+            device=str(model.device),
+            batch_size=config.batch_size,
+        )
+        return result.text_to_video
+
+    return Evaluation(measure, metric="R@10")

@@ -1,0 +1,125 @@
+"""Configuration of runs on narrated videos: data, model, evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from narravid.data.narrated import ClipSampling
+from narravid.models.s3d import S3DConfig
+from narravid.types import ClipSpec, Crop, Similarity
+from narravid.video.transforms import Augmentation
+
+__all__ = ["EvaluationConfig", "NarratedDataConfig", "NarratedModelConfig"]
+
+
+@dataclass(frozen=True)
+class NarratedDataConfig:
+    """Which videos are trained on and how clips and captions are drawn from them.
+
+    Attributes:
+        root: Folder of the videos, searched to the bottom; each needs a transcript of the same stem.
+        captions: Folder of the transcripts; None when they lie beside the videos.
+        vocabulary: Word list (.json or .npy); None builds it from the captions.
+        min_word_count: In a built word list, leave out words that occur less often.
+        max_vocabulary_words: In a built word list, keep only the most frequent words; None for all.
+        batch_size: Videos per batch; the batch has clips_per_video times as many clips.
+        sampling: How clips and captions are drawn.
+        crop: Where the square is cut out of a frame in training.
+        augmentation: Random changes to each clip.
+        storage: Decode clips from the files each time, or decode all videos into memory once.
+        max_memory_gib: Most memory that the decoded videos may take, in GiB.
+    """
+
+    root: Path
+    captions: Path | None = None
+    vocabulary: Path | None = None
+    min_word_count: int = 1
+    max_vocabulary_words: int | None = None
+    batch_size: int = 256
+    sampling: ClipSampling = field(default_factory=lambda: ClipSampling(num_candidates=5))
+    crop: Crop = "random"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    storage: Literal["files", "memory"] = "files"
+    max_memory_gib: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.batch_size * self.sampling.clips_per_video < 2:
+            raise ValueError(
+                "a contrastive batch needs at least 2 clips; raise batch_size or clips_per_video"
+            )
+        if self.min_word_count < 1:
+            raise ValueError(f"min_word_count must be at least 1, got {self.min_word_count}")
+
+    def absolute(self) -> NarratedDataConfig:
+        """The same with absolute paths, so that a run can be resumed from any folder."""
+        return replace(
+            self,
+            root=self.root.expanduser().absolute(),
+            captions=None if self.captions is None else self.captions.expanduser().absolute(),
+            vocabulary=None if self.vocabulary is None else self.vocabulary.expanduser().absolute(),
+        )
+
+
+@dataclass(frozen=True)
+class NarratedModelConfig:
+    """The dual encoder; its word table follows from the vocabulary.
+
+    Attributes:
+        video: Shape of the video tower.
+        word_dim: Size of a word vector; given word vectors bring their own.
+        hidden_dim: Size of the text tower's hidden layer.
+        word_vectors: Word vectors (.npy or .pth) for the vocabulary that is given; they stay fixed. None
+            starts from random ones and trains them.
+        clip_spec: What a clip looks like to the model.
+        max_words: Words of a sentence that are read.
+        lower_case: Whether sentences are lower-cased first.
+        similarity: How embeddings are compared.
+        temperature: Start of a learned temperature that divides similarities; None for none.
+
+    Raises:
+        ValueError: If the clips do not fit the stem.
+    """
+
+    video: S3DConfig = field(default_factory=lambda: S3DConfig(stem="plain"))
+    word_dim: int = 300
+    hidden_dim: int = 2048
+    word_vectors: Path | None = None
+    clip_spec: ClipSpec = field(default_factory=lambda: ClipSpec(num_frames=16, fps=5.0, size_pixels=224))
+    max_words: int = 20
+    lower_case: bool = True
+    similarity: Similarity = "dot"
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        spec = self.clip_spec
+        if self.video.stem == "space_to_depth" and (spec.num_frames % 2 or spec.size_pixels % 2):
+            raise ValueError(
+                "the space_to_depth stem needs an even number of frames and pixels, got"
+                f" num_frames={spec.num_frames} and size_pixels={spec.size_pixels}"
+            )
+
+    def absolute(self) -> NarratedModelConfig:
+        """The same with absolute paths."""
+        vectors = None if self.word_vectors is None else self.word_vectors.expanduser().absolute()
+        return replace(self, word_vectors=vectors)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Retrieval while training; the model with the best R@10 is the one that is kept.
+
+    Attributes:
+        pairs: List of clips and sentences, CSV video_path,text[,start_seconds,end_seconds]; None for none.
+        num_windows: Clips per video whose embeddings are averaged.
+        batch_size: Clips per forward pass.
+    """
+
+    pairs: Path | None = None
+    num_windows: int = 4
+    batch_size: int = 8
+
+    def absolute(self) -> EvaluationConfig:
+        """The same with absolute paths."""
+        return replace(self, pairs=None if self.pairs is None else self.pairs.expanduser().absolute())
