@@ -71,7 +71,7 @@ def load_published(path: Path, vocabulary_path: Path | None = None) -> S3DDualEn
     with torch.device("meta"):  # no time spent on initial values that are replaced at once
         model = S3DDualEncoder(config, vocabulary)
     ours = {published_key(key): key for key in model.state_dict()}
-    load_tensors_strictly(path, model, tensors, names=ours)
+    load_tensors_strictly(model, tensors, path=path, names=ours)
     return model.eval()
 
 
@@ -116,17 +116,18 @@ def read_checkpoint(path: Path) -> dict[str, object]:
 
 
 def load_tensors_strictly(
-    path: Path,
     model: nn.Module,
     tensors: Mapping[str, torch.Tensor],
+    *,
+    path: Path,
     names: Mapping[str, str] | None = None,
 ) -> None:
     """Put `tensors` in place of the model's own; every one must fit and none may be left over.
 
     Args:
-        path: Where they come from; named in errors.
         model: Gets the tensors; may be on the meta device.
         tensors: By key of the file.
+        path: Where they come from; named in errors.
         names: Key of the file -> key of the model; by default they are the same.
 
     Raises:
@@ -148,9 +149,9 @@ def load_tensors_strictly(
     if wrong:
         raise CheckpointError(path, f"weights of the wrong shape: {'; '.join(wrong)}")
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    model.load_state_dict(
-        {name: tensors[key].to(own[name].dtype) for key, name in names.items()}, assign=True
-    )
+    # Copies, because tensors read from a file may lie at odd addresses, where products round differently.
+    copies = {name: tensors[key].to(own[name].dtype, copy=True) for key, name in names.items()}
+    model.load_state_dict(copies, assign=True)
     for name, parameter in model.named_parameters():  # assigned ones forget whether they are trained
         parameter.requires_grad_(name not in frozen)
 

@@ -16,7 +16,7 @@ from torch import nn
 from narravid.config import to_dict
 from narravid.models.s3d import S3D, S3DConfig
 from narravid.models.text_encoders import SentenceTower, SentenceTowerConfig
-from narravid.text.words import Vocabulary, WordTokenizer
+from narravid.text.words import PADDING_ID, Vocabulary, WordTokenizer
 from narravid.types import ClipSpec, Similarity
 from narravid.video.transforms import normalise, to_unit_float
 
@@ -152,7 +152,7 @@ class S3DDualEncoder(nn.Module):
 
     def embed_features(self, features: torch.Tensor) -> torch.Tensor:
         """(B, F) trunk features to (B, D) float32 embeddings, the second half of `encode_video`."""
-        embeddings: torch.Tensor = self.video.fc(features)
+        embeddings: torch.Tensor = self.video.fc(features.to(self.video.fc.weight.dtype))
         return embeddings.float()
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
@@ -165,7 +165,7 @@ class S3DDualEncoder(nn.Module):
             (N, D) float32.
         """
         tokens: torch.Tensor = self.tokenizer(sentences)
-        self._warn_unknown(sentences)
+        self._warn_unknown(sentences, tokens)
         return self.encode_tokens(tokens)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -197,14 +197,15 @@ class S3DDualEncoder(nn.Module):
     def _normalised(self, clips: torch.Tensor) -> torch.Tensor:
         spec = self.clip_spec
         unit: torch.Tensor = to_unit_float(clips.to(self.device, non_blocking=True))
-        return normalise(unit, spec.mean, spec.std)
+        return normalise(unit, spec.mean, spec.std).to(self.video.fc.weight.dtype)
 
-    def _warn_unknown(self, sentences: Sequence[str]) -> None:
-        for index in self.tokenizer.unknown_only(sentences):
-            if sentences[index] not in self._warned_sentences:
-                self._warned_sentences.add(sentences[index])
+    def _warn_unknown(self, sentences: Sequence[str], tokens: torch.Tensor) -> None:
+        has_words = (tokens != PADDING_ID).any(dim=1).tolist()
+        for sentence, known in zip(sentences, has_words, strict=True):
+            if not known and sentence not in self._warned_sentences:
+                self._warned_sentences.add(sentence)
                 warnings.warn(
-                    f"no word of {sentences[index]!r} is in the model's vocabulary: its embedding is void",
+                    f"no word of {sentence!r} is in the model's vocabulary: its embedding says nothing of it",
                     stacklevel=3,
                 )
 

@@ -122,7 +122,7 @@ def _load_folder(folder: Path) -> S3DDualEncoder:
         tensors = load_file(weights)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(weights, f"unreadable; was it cut short? ({error})") from error
-    load_tensors_strictly(weights, model, tensors)
+    load_tensors_strictly(model, tensors, path=weights)
     if model.weights_hash != described["weights_hash"]:
         raise CheckpointError(
             folder,

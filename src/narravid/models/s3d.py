@@ -139,8 +139,8 @@ class S3D(nn.Module):
         """
         if clips.ndim != 5 or clips.shape[1] != 3 or not clips.is_floating_point():
             raise ValueError(f"clips must be float (B, 3, T, H, W), got {tuple(clips.shape)} {clips.dtype}")
-        if 0 in clips.shape[2:]:
-            raise ValueError(f"clips must have at least one frame and pixel, got {tuple(clips.shape)}")
+        if 0 in clips.shape:
+            raise ValueError(f"at least one clip, frame and pixel is needed, got {tuple(clips.shape)}")
         x = self.conv1(clips)
         x = max_pool_space(x, 3, 2)
         x = self.conv_2c(self.conv_2b(x))
