@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 from narravid.types import VideoInfo
@@ -53,7 +52,7 @@ def end_seconds(source: VideoSource) -> float:
         source: The file; left at its end.
 
     Returns:
-        The end; 0 when no packet has a time.
+        The end; 0 when there is no packet.
     """
     stated = source.container_seconds
     last = None
@@ -69,9 +68,17 @@ def end_seconds(source: VideoSource) -> float:
 
 
 def _last_packet_end(source: VideoSource) -> int | None:
-    latest = -math.inf
+    """Latest end of a packet; packets of bare streams without times are counted at the stated rate."""
+    latest: int | None = None
+    num_packets = 0
     for packet in source.packets():
+        if not packet.size:
+            continue
+        num_packets += 1
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is not None and packet.size:
-            latest = max(latest, time + (packet.duration or source.frame_ticks))
-    return None if latest == -math.inf else int(latest)
+        if time is not None:
+            end = time + (packet.duration or source.frame_ticks)
+            latest = end if latest is None else max(latest, end)
+    if latest is None and num_packets:
+        return source.origin_ticks + num_packets * source.frame_ticks
+    return latest

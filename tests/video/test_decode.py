@@ -1,0 +1,277 @@
+"""Which frames a clip holds: times, rules, containers, rotation, ends."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from numbered_video import number_of, numbered_frame, numbers_of, write_timed
+
+from narravid.errors import DecodeError
+from narravid.types import ClipSpec
+from narravid.video.decode import decode_clips, decode_video, probe
+from narravid.video.encode import write_video
+
+SIZE = 48
+
+
+def spec(num_frames=4, fps=5.0, rule="shown_at", **options):
+    return ClipSpec(num_frames, fps, SIZE, frame_rule=rule, **options)
+
+
+def shown_at(times, start, num_frames, fps):
+    """Numbers of the frames on screen at the samples, read off the list of times."""
+    samples = [start + number / fps for number in range(num_frames)]
+    return [max(0, sum(time <= sample + 1e-6 for time in times) - 1) for sample in samples]
+
+
+def nearest_samples(times, start, num_frames, fps):
+    """What the ffmpeg program gives: frames from `start` on go to the nearest sample, the last one stays."""
+    inside = [(number, time) for number, time in enumerate(times) if time >= start - 1e-9]
+    sample_of = {number: math.floor(round((time - start) * fps, 6) + 0.5) for number, time in inside}
+    first = sample_of[inside[0][0]]
+    wanted = [first + number for number in range(num_frames)]
+    return [max(number for number, sample in sample_of.items() if sample <= want) for want in wanted]
+
+
+EXPECTED = {"shown_at": shown_at, "ffmpeg_fps": nearest_samples}
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """300 frames at 25 fps, key frames every 2 s, B-frames."""
+    path = tmp_path_factory.mktemp("numbered") / "numbered.mp4"
+    write_video(path, (numbered_frame(n) for n in range(300)), fps=25, preset="medium", keyframe_seconds=2)
+    return path
+
+
+TIMES_25 = [number / 25 for number in range(300)]
+
+
+@pytest.mark.parametrize("rule", ["shown_at", "ffmpeg_fps"])
+@pytest.mark.parametrize("fps", [5.0, 10.0, 24.0, 29.97, 60.0])
+def test_frames_by_both_rules(numbered, rule, fps):
+    starts = [0.0, 0.02, 1.999, 2.0, 2.001, 3.3, 7.77, 11.0]
+    wanted = spec(num_frames=5, fps=fps, rule=rule)
+    for start, clip in zip(starts, decode_clips(numbered, starts, wanted), strict=True):
+        assert clip.mask.all()
+        assert numbers_of(clip) == EXPECTED[rule](TIMES_25, start, 5, fps), start
+        assert clip.span.start_seconds == start
+        assert clip.span.duration_seconds == pytest.approx(5 / fps)
+
+
+@pytest.mark.parametrize("rule", ["shown_at", "ffmpeg_fps"])
+def test_published_frames_of_30_fps_at_5(tmp_path, rule):
+    write_video(tmp_path / "a.mp4", (numbered_frame(n) for n in range(60)), fps=30)
+    clip = next(decode_clips(tmp_path / "a.mp4", [0.0], spec(rule=rule)))
+    assert numbers_of(clip) == {"ffmpeg_fps": [2, 8, 14, 20], "shown_at": [0, 6, 12, 18]}[rule]
+
+
+@pytest.mark.parametrize("rule", ["shown_at", "ffmpeg_fps"])
+def test_many_clips_in_one_pass_are_those_decoded_one_by_one(numbered, rule):
+    drawn = torch.rand(30, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    starts = (drawn * 11).tolist()  # in no order, overlapping, with gaps
+    wanted = spec(num_frames=6, rule=rule)
+    together = list(decode_clips(numbered, starts, wanted))
+    for start, clip in zip(starts, together, strict=True):
+        alone = next(decode_clips(numbered, [start], wanted))
+        assert torch.equal(clip.frames, alone.frames)
+        assert numbers_of(clip) == EXPECTED[rule](TIMES_25, start, 6, 5.0)
+
+
+CONTAINERS = [
+    ("a.mp4", "libx264", 12800, {}),
+    ("a.mov", "libx264", 600, {}),
+    ("a.mkv", "libx264", 1000, {}),
+    ("a.webm", "libvpx-vp9", 1000, {"options": {"cpu-used": "8", "deadline": "realtime"}}),
+    ("a.avi", "mpeg4", 25, {}),
+    ("a.mpg", "mpeg1video", 25, {}),
+    ("a.ts", "libx264", 90000, {}),
+    ("a.gif", "gif", 100, {"pix_fmt": "rgb8"}),
+    ("a.h264", "libx264", 25, {"format": "h264"}),
+    ("ten_bit.mp4", "libx264", 12800, {"pix_fmt": "yuv420p10le"}),
+    ("full_chroma.mp4", "libx264", 12800, {"pix_fmt": "yuv444p"}),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "clock", "options"), CONTAINERS)
+def test_every_container_gives_the_same_frames(tmp_path, name, codec, clock, options):
+    ticks = [round(Fraction(number * clock, 25)) for number in range(100)]
+    write_timed(tmp_path / name, ticks, time_base=Fraction(1, clock), codec=codec, **options)
+    info = probe(tmp_path / name)
+    assert (info.width, info.height, info.fps) == (64, 48, 25)
+    # rough clocks and containers without durations are a frame off at most
+    assert info.duration_seconds == pytest.approx(4.0, abs=0.041)
+    for rule in ("shown_at", "ffmpeg_fps"):
+        starts = [3.0, 0.0, 1.0, 2.52]
+        clips = decode_clips(tmp_path / name, starts, spec(rule=rule))
+        assert [numbers_of(clip) for clip in clips] == [
+            EXPECTED[rule](TIMES_25[:100], start, 4, 5.0) for start in starts
+        ]
+
+
+def test_variable_frame_rate_goes_by_presentation_times(tmp_path):
+    ticks = [0, 40, 400, 440, 480, 2000, 2040, 5000, 5900, 6000]
+    times = [tick / 1000 for tick in ticks]
+    write_timed(tmp_path / "a.mp4", ticks, options={"bf": "3"}, gop_size=100)
+    clips = decode_clips(tmp_path / "a.mp4", [0.0, 0.39, 1.0, 2.5, 4.0, 5.2], spec(fps=10.0, num_frames=5))
+    for clip in clips:
+        assert numbers_of(clip) == shown_at(times, clip.span.start_seconds, 5, 10.0)
+
+
+def test_a_span_in_which_no_frame_starts_shows_the_one_on_screen(tmp_path):
+    # Slides: under the rule of the ffmpeg program this clip would show the slide that comes later.
+    write_timed(tmp_path / "slides.mkv", [0, 10_000, 20_000, 30_000], options={"bf": "2"})
+    for rule in ("ffmpeg_fps", "shown_at"):
+        clip = next(decode_clips(tmp_path / "slides.mkv", [14.0], spec(rule=rule)))
+        assert numbers_of(clip) == [1, 1, 1, 1]
+
+
+def test_times_count_from_the_start_of_the_file(tmp_path):
+    ticks = [7000 + 40 * number for number in range(50)]
+    write_timed(tmp_path / "late.mkv", ticks)
+    assert probe(tmp_path / "late.mkv").duration_seconds == pytest.approx(2.0, abs=0.001)
+    clip = next(decode_clips(tmp_path / "late.mkv", [1.0], spec(num_frames=2)))
+    assert numbers_of(clip) == [25, 30]
+
+
+@pytest.mark.parametrize("rule", ["shown_at", "ffmpeg_fps"])
+def test_padding_past_the_end(numbered, rule):
+    clip = next(decode_clips(numbered, [11.5], spec(num_frames=8, rule=rule)))
+    assert clip.mask.tolist() == [True] * 3 + [False] * 5 if rule == "shown_at" else [True] * 2 + [False] * 6
+    assert clip.frames[~clip.mask].count_nonzero() == 0
+    assert numbers_of(clip) == EXPECTED[rule](TIMES_25, 11.5, len(numbers_of(clip)), 5.0)
+
+
+def test_the_last_frame_is_shown_until_its_end(numbered):
+    for rule in ("shown_at", "ffmpeg_fps"):
+        clip = next(decode_clips(numbered, [11.99], spec(rule=rule)))
+        assert numbers_of(clip) == [299]
+        assert clip.num_padded == 3
+
+
+@pytest.mark.parametrize("start", [12.0, 12.5, 1000.0])
+def test_a_start_at_or_past_the_end_is_an_error(numbered, start):
+    clips = decode_clips(numbered, [1.0, start], spec())
+    assert numbers_of(next(clips)) == [25, 30, 35, 40]
+    with pytest.raises(DecodeError, match=r"the video ends at 12\.00 s") as caught:
+        next(clips)
+    assert caught.value.span == (start, start + 0.8)
+    assert caught.value.path == str(numbered)
+
+
+@pytest.mark.parametrize("start", [-0.1, math.nan, math.inf])
+def test_starts_that_are_no_times(numbered, start):
+    with pytest.raises(ValueError, match="clip starts must be finite"):
+        decode_clips(numbered, [0.0, start], spec())
+
+
+def test_no_starts_no_clips():
+    assert list(decode_clips("does not exist.mp4", [], spec())) == []
+
+
+def marked_frame():
+    """Grey with a red corner (top left) and a blue one (top right)."""
+    frame = np.full((48, 64, 3), 128, dtype=np.uint8)
+    frame[:16, :16] = (200, 30, 30)
+    frame[:16, -16:] = (30, 30, 200)
+    return frame
+
+
+# Display rotation as FFmpeg counts it (counter-clockwise), the clockwise turn that makes the picture upright,
+# and where the red and the blue corner are then: (row, column) of the corners, 0 or -1.
+ROTATIONS = [
+    (0, 0, (0, 0), (0, -1)),
+    (-90, 90, (0, -1), (-1, -1)),
+    (180, 180, (-1, -1), (-1, 0)),
+    (90, 270, (-1, 0), (0, 0)),
+]
+
+
+@pytest.mark.parametrize(("display", "clockwise", "red", "blue"), ROTATIONS)
+def test_rotated_files_come_upright(tmp_path, monkeypatch, display, clockwise, red, blue):
+    monkeypatch.setattr("numbered_video.numbered_frame", lambda *_: marked_frame())
+    write_timed(tmp_path / "a.mp4", range(0, 400, 40), rotation=display)
+    info = probe(tmp_path / "a.mp4")
+    assert info.rotation_degrees == clockwise
+    assert (info.width, info.height) == ((64, 48) if clockwise in (0, 180) else (48, 64))
+    frames = decode_video(tmp_path / "a.mp4", fps=5, short_side_pixels=None).frames.float()
+    assert tuple(frames.shape[1:]) == (info.height, info.width, 3)
+    inner = frames[:, 4:-4, 4:-4]
+    assert (inner[:, red[0], red[1], 0] - inner[:, red[0], red[1], 2] > 100).all()
+    assert (inner[:, blue[0], blue[1], 2] - inner[:, blue[0], blue[1], 0] > 100).all()
+    clip = next(decode_clips(tmp_path / "a.mp4", [0.0], ClipSpec(1, 5, 32)))
+    assert clip.frames.shape == (1, 32, 32, 3)
+
+
+def test_colours_survive(tmp_path):
+    colours = [(255, 255, 255), (0, 0, 0), (200, 30, 30), (30, 200, 30), (30, 30, 200)]
+    frames = [np.full((64, 64, 3), colour, np.uint8) for colour in colours for _ in range(5)]
+    write_video(tmp_path / "a.mp4", frames, fps=25, crf=1)
+    clip = decode_video(tmp_path / "a.mp4", fps=5, short_side_pixels=None)
+    means = clip.frames.float().mean(dim=(1, 2))
+    # 8-bit YUV in limited range keeps colours to about two levels; crf 1 adds little
+    assert torch.allclose(means, torch.tensor(colours, dtype=torch.float32), atol=4)
+
+
+def test_random_squares(tmp_path):
+    ramp = np.broadcast_to(np.linspace(0, 250, 160).astype(np.uint8)[None, :, None], (32, 160, 3))
+    write_video(tmp_path / "a.mp4", [ramp] * 50, fps=25)
+    random = spec(num_frames=2, crop="random")
+    starts = [0.0] * 40
+
+    def decode(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return list(decode_clips(tmp_path / "a.mp4", starts, random, generator=generator))
+
+    first, again, other = decode(1), decode(1), decode(2)
+    left_levels = [float(clip.frames[0, :, :8].float().mean()) for clip in first]
+    assert min(left_levels) < 40
+    assert max(left_levels) > 160
+    for clip, same in zip(first, again, strict=True):
+        assert torch.equal(clip.frames, same.frames)
+        # one place for the whole clip; the picture stands still, so only coding noise is left
+        assert (clip.frames[0].float() - clip.frames[1].float()).abs().mean() < 2
+    assert any(not torch.equal(a.frames, b.frames) for a, b in zip(first, other, strict=True))
+    with pytest.raises(ValueError, match="needs a generator"):
+        decode_clips(tmp_path / "a.mp4", starts, random)
+
+
+@pytest.mark.parametrize("rule", ["shown_at", "ffmpeg_fps"])
+def test_whole_video(numbered, rule):
+    clip = decode_video(numbered, fps=5, short_side_pixels=24, frame_rule=rule)
+    assert clip.frames.shape == (60, 24, 32, 3)
+    assert clip.mask.all()
+    assert (clip.span.start_seconds, clip.span.end_seconds) == (0.0, 12.0)
+    assert [number_of(frame) for frame in clip.frames] == EXPECTED[rule](TIMES_25, 0.0, 60, 5.0)
+
+
+def test_whole_video_faster_than_the_file(tmp_path):
+    write_video(tmp_path / "a.mp4", (numbered_frame(n) for n in range(10)), fps=10)
+    clip = decode_video(tmp_path / "a.mp4", fps=30, short_side_pixels=None)
+    assert [number_of(frame) for frame in clip.frames] == [number for number in range(10) for _ in range(3)]
+
+
+def test_whole_video_refuses_what_it_cannot_hold(numbered):
+    with pytest.raises(DecodeError, match="more than 0 MiB"):
+        decode_video(numbered, fps=25, short_side_pixels=None, max_bytes=50_000)
+    with pytest.raises(ValueError, match="fps must be positive"):
+        decode_video(numbered, fps=0, short_side_pixels=None)
+    with pytest.raises(ValueError, match="short_side_pixels must be at least 1"):
+        decode_video(numbered, fps=5, short_side_pixels=0)
+
+
+def test_num_threads_changes_nothing(numbered):
+    one = next(decode_clips(numbered, [5.3], spec()))
+    auto = next(decode_clips(numbered, [5.3], spec(), num_threads=0))
+    assert torch.equal(one.frames, auto.frames)
+
+
+def test_probe(numbered):
+    info = probe(numbered)
+    assert info.path == str(numbered)
+    assert (info.duration_seconds, info.fps, info.num_frames) == (12.0, 25.0, 300)
+    assert (info.width, info.height, info.codec, info.rotation_degrees) == (64, 48, "h264", 0)
