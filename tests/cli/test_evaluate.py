@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from narravid.cli.evaluate import EVALUATE_COMMANDS, EvaluateRetrieval
+from narravid.cli.evaluate import EvaluateRetrieval
+from narravid.cli.main import main
 from narravid.errors import NarravidError
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.hub import load, save_model
@@ -83,5 +84,23 @@ def test_missing_videos_are_said_and_all_missing_is_an_error(folder, capsys):
         EvaluateRetrieval(pairs=none, model=str(folder / "model")).run()
 
 
-def test_retrieval_is_a_command_of_evaluate():
-    assert EVALUATE_COMMANDS["retrieval"] is EvaluateRetrieval
+def test_mistakes_are_one_line(folder, capsys):
+    words = ["evaluate", "retrieval", "--pairs", str(folder / "pairs.csv"), "--model", str(folder / "none")]
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"narravid: {folder / 'none'}: no such file or folder")
+    assert captured.err.count("\n") == 1
+
+    bad = folder / "bad.csv"
+    bad.write_text("video_path,text\nred.mp4,\n")
+    assert main(["evaluate", "retrieval", "--pairs", str(bad), "--model", str(folder / "model")]) == 2
+    assert capsys.readouterr().err == f"narravid: {bad}, line 2, field 'text': is empty\n"
+
+
+def test_help_shows_every_option(capsys):
+    assert main(["evaluate", "retrieval", "--help"]) == 0
+    text = capsys.readouterr().out
+    for option in ("pairs", "model", "output", "num-windows", "batch-size", "device", "dtype", "workers"):
+        assert f"--{option}" in text
+    assert "(default: 10)" in text
