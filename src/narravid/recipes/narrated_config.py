@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from narravid.models.s3d import S3DConfig
 from narravid.types import ClipSpec, Crop, Similarity
 from narravid.video.transforms import Augmentation
 
-__all__ = ["EvaluationConfig", "NarratedDataConfig", "NarratedModelConfig"]
+__all__ = ["EvaluationConfig", "NarratedDataConfig", "NarratedModelConfig", "absolute_path"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class NarratedDataConfig:
         """The same with absolute paths, so that a run can be resumed from any folder."""
         return replace(
             self,
-            root=self.root.expanduser().absolute(),
-            captions=None if self.captions is None else self.captions.expanduser().absolute(),
-            vocabulary=None if self.vocabulary is None else self.vocabulary.expanduser().absolute(),
+            root=absolute_path(self.root),
+            captions=self.captions and absolute_path(self.captions),
+            vocabulary=self.vocabulary and absolute_path(self.vocabulary),
         )
 
 
@@ -102,8 +103,7 @@ class NarratedModelConfig:
 
     def absolute(self) -> NarratedModelConfig:
         """The same with absolute paths."""
-        vectors = None if self.word_vectors is None else self.word_vectors.expanduser().absolute()
-        return replace(self, word_vectors=vectors)
+        return replace(self, word_vectors=self.word_vectors and absolute_path(self.word_vectors))
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,9 @@ class EvaluationConfig:
 
     def absolute(self) -> EvaluationConfig:
         """The same with absolute paths."""
-        return replace(self, pairs=None if self.pairs is None else self.pairs.expanduser().absolute())
+        return replace(self, pairs=self.pairs and absolute_path(self.pairs))
+
+
+def absolute_path(path: Path) -> Path:
+    """The path from the root, without `~` and `..`; symbolic links are kept."""
+    return Path(os.path.abspath(path.expanduser()))
