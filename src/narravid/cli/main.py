@@ -37,6 +37,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
+    "demo": Command("narravid.cli.demo", "Demo", "all of it on a toy world, with a report"),
     "train": Command("narravid.cli.train", "TRAIN_COMMANDS", "train a model with a recipe"),
     "resume": Command("narravid.cli.resume", "Resume", "go on with an interrupted training run"),
     "evaluate": Command("narravid.cli.evaluate", "EVALUATE_COMMANDS", "measure a model"),

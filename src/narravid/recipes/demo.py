@@ -1,0 +1,309 @@
+"""The demo: make a narrated toy world, learn from it, measure, index, search, and report.
+
+Two small S3Ds are trained from scratch with MIL-NCE at the same time: one on the narration as it is, and a
+control on the true alignment. Everything lies in one folder; run again after an interruption, the demo goes on
+where it stood.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+
+from narravid.data.narrated import ClipSampling
+from narravid.errors import ConfigError
+from narravid.files import write_json
+from narravid.inference.embedder import Embedder
+from narravid.inference.index import VideoIndex
+from narravid.metrics import chance_metrics
+from narravid.models.hub import load
+from narravid.models.s3d import S3DConfig
+from narravid.progress import progress_bar
+from narravid.recipes.demo_measures import (
+    Gallery,
+    ModelMeasures,
+    QueryAnswer,
+    answer_queries,
+    attribute_chance,
+    draw_queries,
+    held_out_gallery,
+    measure_model,
+)
+from narravid.recipes.demo_report import DemoFindings, write_demo_report
+from narravid.recipes.milnce import MILNCERecipe
+from narravid.recipes.narrated import build_model
+from narravid.recipes.narrated_config import NarratedDataConfig, NarratedModelConfig
+from narravid.synthetic.files import write_world
+from narravid.synthetic.world import ToyWorld, WorldConfig, preset
+from narravid.text.words import Vocabulary
+from narravid.training.config import TrainerConfig
+from narravid.training.logging import read_log
+from narravid.training.optim import OptimConfig
+from narravid.training.run import CONFIG_NAME, MODEL_FOLDER
+from narravid.types import ClipSpec, PixelDualEncoder
+from narravid.video.transforms import Augmentation
+from narravid.video.watched import WatchedDecoder
+
+__all__ = ["DemoRecipe", "DemoResult", "demo_training"]
+
+POLL_SECONDS = 0.5
+VOCABULARY_NAME = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class DemoRecipe:
+    """What the demo does.
+
+    Attributes:
+        seed: Seed of the world, the weights, the training and the queries.
+        num_steps: Training steps of each model, 64 clips each.
+        num_queries: Searches in the held-out videos.
+        control: Also train on the true alignment, to show what noisy narration costs.
+        world: The toy world.
+    """
+
+    seed: int = 0
+    num_steps: int = 450
+    num_queries: int = 10
+    control: bool = True
+    world: WorldConfig = field(default_factory=lambda: preset("demo"))
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or self.num_queries < 1:
+            raise ValueError(
+                f"seed must be at least 0 and num_queries at least 1, got {self.seed} and {self.num_queries}"
+            )
+
+    def run(self, output: Path) -> DemoResult:
+        """Do all of it.
+
+        Args:
+            output: Folder for the world, the runs, the index and the report.
+
+        Returns:
+            The numbers and where the report lies.
+
+        Raises:
+            ConfigError: If the folder belongs to another demo.
+        """
+        return _Demo(self, output.expanduser().absolute()).run()
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What came of the demo.
+
+    Attributes:
+        metrics: The content of `metrics.json`.
+        report: The page.
+    """
+
+    metrics: dict[str, Any]
+    report: Path
+
+
+def demo_training(root: Path, *, captions: Path | None, num_steps: int, seed: int) -> MILNCERecipe:
+    """The training run of the demo: a small S3D that a CPU can train in a minute or two.
+
+    Args:
+        root: The videos.
+        captions: The transcripts, None for those beside the videos.
+        num_steps: Training steps.
+        seed: Seed of the run.
+
+    Returns:
+        The recipe.
+    """
+    return MILNCERecipe(
+        data=NarratedDataConfig(
+            root=root,
+            captions=captions,
+            batch_size=16,
+            sampling=ClipSampling(
+                clips_per_video=4,
+                num_candidates=4 if captions is None else 1,
+                min_caption_seconds=0.0,
+                whole_seconds=False,
+            ),
+            crop="center",
+            # Left and right matter here, so nothing is mirrored.
+            augmentation=Augmentation(flip_probability=0.0, brightness=0.15, shift_pixels=5),
+            storage="memory",
+        ),
+        model=NarratedModelConfig(
+            video=S3DConfig(width_multiplier=0.25, num_inception_blocks=5, embed_dim=128),
+            word_dim=64,
+            hidden_dim=256,
+            clip_spec=ClipSpec(num_frames=8, fps=5.0, size_pixels=48),
+            max_words=12,
+            similarity="cosine",
+            temperature=0.1,
+        ),
+        optim=OptimConfig(name="adamw", lr=3e-3, weight_decay=1e-3, max_grad_norm=5.0),
+        trainer=TrainerConfig(num_steps=num_steps, checkpoint_every_steps=100),
+        seed=seed,
+        device="cpu",
+    )
+
+
+class _Demo:
+    """One run of the demo; keeps the time of each part."""
+
+    def __init__(self, recipe: DemoRecipe, output: Path) -> None:
+        self._recipe = recipe
+        self._output = output
+        self._world = ToyWorld(recipe.world, seed=recipe.seed)
+        self._world_folder = output / "world"
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> DemoResult:
+        if self._output.exists() and not self._output.is_dir():
+            raise ConfigError(f"{self._output} is a file; the demo needs a folder")
+        with self._timed("world"):
+            write_world(self._world, self._world_folder, num_workers=joblib.cpu_count())
+        with self._timed("training"):
+            runs = self._train()
+        with self._timed("evaluation"):
+            gallery = held_out_gallery(self._world, self._world_folder)
+            measures = self._measure(gallery, runs)
+        model = load(str(runs["trained"] / MODEL_FOLDER))
+        with self._timed("index"):
+            index = self._index(model, runs["trained"] / MODEL_FOLDER)
+        with self._timed("search"):
+            answers = self._search(index, model)
+        metrics = self._metrics(gallery, measures, answers)
+        report = self._output / "report.html"
+        with self._timed("report"):
+            write_demo_report(report, self._findings(gallery, measures, answers, runs, model.clip_spec))
+        metrics["seconds"] = {**self._seconds, "total": sum(self._seconds.values())}
+        write_json(self._output / "metrics.json", metrics)
+        return DemoResult(metrics, report)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._seconds[part] = time.perf_counter() - started
+
+    def _train(self) -> dict[str, Path]:
+        """Train all models at once, each with its share of the processor cores."""
+        recipes = {"trained": self._training(captions=None)}
+        if self._recipe.control:
+            true_captions = self._world_folder / "true_transcripts" / "train"
+            recipes["control"] = self._training(captions=true_captions)
+        runs = {name: self._output / "runs" / name for name in recipes}
+        num_threads = max(1, joblib.cpu_count() // len(recipes))
+        jobs = [joblib.delayed(_train_quietly)(recipes[name], runs[name], num_threads) for name in recipes]
+        parallel = joblib.Parallel(n_jobs=len(recipes))
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            _watch(pool.submit(parallel, jobs), list(runs.values()), num_steps=self._recipe.num_steps)
+        return runs
+
+    def _training(self, *, captions: Path | None) -> MILNCERecipe:
+        return demo_training(
+            self._world_folder / "train",
+            captions=captions,
+            num_steps=self._recipe.num_steps,
+            seed=self._recipe.seed,
+        )
+
+    def _measure(self, gallery: Gallery, runs: Mapping[str, Path]) -> dict[str, ModelMeasures]:
+        vocabulary = Vocabulary.load(runs["trained"] / VOCABULARY_NAME)
+        models: dict[str, PixelDualEncoder] = {
+            name: load(str(run / MODEL_FOLDER)) for name, run in runs.items()
+        }
+        recipe = self._training(captions=None)
+        models["untrained"] = build_model(recipe.model, vocabulary, seed=recipe.seed)
+        return {name: measure_model(model, gallery) for name, model in models.items()}
+
+    def _index(self, model: PixelDualEncoder, model_folder: Path) -> VideoIndex:
+        index = VideoIndex.open_or_create(self._output / "index", model, model_path=model_folder)
+        with WatchedDecoder() as decoder:
+            report = index.add([self._world_folder / "test"], Embedder(model, batch_size=32), decoder=decoder)
+        if report.failed:
+            path, reason = report.failed[0]
+            raise ValueError(f"a video of the toy world cannot be indexed: {path}: {reason}")
+        return index
+
+    def _search(self, index: VideoIndex, model: PixelDualEncoder) -> list[QueryAnswer]:
+        queries = draw_queries(self._world, self._recipe.num_queries, seed=self._recipe.seed)
+        return answer_queries(index, Embedder(model), queries, world=self._world, folder=self._world_folder)
+
+    def _metrics(
+        self, gallery: Gallery, measures: Mapping[str, ModelMeasures], answers: Sequence[QueryAnswer]
+    ) -> dict[str, Any]:
+        size = len(gallery.steps)
+        attributes = {name: measure.attributes for name, measure in measures.items()}
+        return {
+            "seed": self._recipe.seed,
+            "retrieval": {
+                "gallery_size": size,
+                **{name: measure.metrics for name, measure in measures.items()},
+                "chance": chance_metrics(size),
+            },
+            "attributes": {**attributes, "chance": attribute_chance(gallery)},
+            "queries": [answer.to_dict() for answer in answers],
+        }
+
+    def _findings(
+        self,
+        gallery: Gallery,
+        measures: Mapping[str, ModelMeasures],
+        answers: Sequence[QueryAnswer],
+        runs: Mapping[str, Path],
+        clip_spec: ClipSpec,
+    ) -> DemoFindings:
+        return DemoFindings(
+            world=self._world,
+            gallery=gallery,
+            measures=measures,
+            chance=chance_metrics(len(gallery.steps)),
+            attribute_chance=attribute_chance(gallery),
+            losses={name: _losses(run) for name, run in runs.items()},
+            answers=answers,
+            clip_spec=clip_spec,
+            seconds=self._seconds,
+            commands=(
+                f'narravid search "a red circle spins" --index {self._output / "index"}',
+                f"narravid info {runs['trained'] / MODEL_FOLDER}",
+                f"narravid index YOUR_VIDEOS --model {runs['trained'] / MODEL_FOLDER} --index YOUR_INDEX",
+            ),
+        )
+
+
+def _train_quietly(recipe: MILNCERecipe, run: Path, num_threads: int) -> None:
+    """Train in a worker process; its own progress goes to a file, since the caller shows that of all."""
+    torch.set_num_threads(num_threads)
+    run.mkdir(parents=True, exist_ok=True)
+    with (run.parent / f"{run.name}.log").open("w", encoding="utf-8") as file, redirect_stderr(file):
+        recipe.train(run, resume=(run / CONFIG_NAME).exists())
+
+
+def _watch(training: Future[Any], runs: Sequence[Path], *, num_steps: int) -> None:
+    """Show the steps of all runs until the training is over; raises what it raised."""
+    with progress_bar("training", num_steps * len(runs), unit="steps") as bar:
+        shown = 0
+        while True:
+            over = training.done()
+            losses = [_losses(run) for run in runs]
+            done = sum(int(points[-1][0]) for points in losses if points)
+            note = ", ".join(f"{points[-1][1]:.2f}" for points in losses if points)
+            if done > shown:
+                bar.advance(done - shown, note=f"loss {note}")
+                shown = done
+            if over:
+                break
+            time.sleep(POLL_SECONDS)
+    training.result()
+
+
+def _losses(run: Path) -> list[tuple[float, float]]:
+    return [(entry["step"], entry["loss"]) for entry in read_log(run) if entry["event"] == "train"]
