@@ -13,7 +13,7 @@ import pytest
 import killed_indexing
 from inference_doubles import write_fake_video
 
-NUM_FILMS = 40
+NUM_FILMS = 28
 
 
 def write_films(folder: Path, numbers: range, *, seed: int) -> None:
@@ -56,12 +56,13 @@ def test_a_killed_run_started_again_gives_the_rows_of_an_undisturbed_one(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_many_killed_runs(tmp_path: Path, seed: int):
     runs = check_killed_runs(tmp_path, seed=seed, num_kills=60)
-    assert sum(run["in_write"] for run in runs) >= 15
+    assert sum(run["in_write"] for run in runs) >= 10
 
 
+@pytest.mark.slow
 def test_a_creation_killed_at_once_is_repeated(tmp_path: Path):
     """The first runs are killed while the index is being made."""
     films = tmp_path / "films"

@@ -42,7 +42,7 @@ class Index:
         batch_size: Clips per forward pass.
     """
 
-    videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    videos: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEOS")]
     model: str
     index: Path
     prune: bool = False
