@@ -17,7 +17,6 @@ import narravid
 from models.small_models import small_config, small_model
 from narravid.errors import AnnotationError, CheckpointError, ConfigError
 from narravid.models.hub import save_model
-from narravid.models.registry import FAMILIES, family_of
 
 
 @pytest.fixture
@@ -201,11 +200,3 @@ def test_incomplete_configuration(folder):
     path.write_text(json.dumps(described))
     with pytest.raises(CheckpointError, match="weights_hash"):
         narravid.load(folder)
-
-
-def test_families_are_found_by_kind(model):
-    name, family = family_of(model)
-    assert name == "s3d_dual_encoder"
-    assert FAMILIES[name] is family
-    with pytest.raises(ValueError, match="cannot save a Linear"):
-        family_of(torch.nn.Linear(1, 1))
