@@ -1,7 +1,7 @@
 """The demo: make a narrated toy world, learn from it, measure, index, search, and report.
 
 Two small S3Ds are trained from scratch with MIL-NCE at the same time: one on the narration as it is, and a
-control on the true alignment. Everything lies in one folder; run again after an interruption, the demo goes on
+control on the true alignment. Everything lies in one folder; run again after an interruption, it goes on
 where it stood.
 """
 
