@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 import re
 import shutil
 import warnings
@@ -84,11 +83,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file cannot be read, is damaged, or is no checkpoint of a Narravid run.
     """
+    if not path.is_file():
+        raise CheckpointError(path, "no such file")
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(path, "damaged or not a checkpoint: it is not whole")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(path, "no such file") from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # arbitrary bytes make the reader fail in arbitrary ways
         raise CheckpointError(path, f"damaged or not a checkpoint: {error}".split("\n")[0]) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT_VERSION:
         raise CheckpointError(path, f"not a checkpoint of a Narravid run (format {FORMAT_VERSION})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -55,8 +56,13 @@ def refuse_existing_run(run: Path) -> None:
             f"{run} holds {', '.join(overwritten)}, which a run would overwrite; choose another folder"
         )
     existing = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise ConfigError(f"cannot write to {run} ({existing} is not writable); choose another output folder")
+    try:
+        # Asking for permission says yes to root on file systems that still refuse; a nameless file tells.
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        reason = f"{existing}: {error.strerror or error}"
+        raise ConfigError(f"cannot write to {run} ({reason}); choose another output folder") from error
 
 
 def create_run(run: Path, *, recipe: str, config: Mapping[str, Any]) -> None:
