@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -146,6 +148,44 @@ def test_a_video_has_the_same_vectors_whatever_else_is_indexed(films: Path, tmp_
     for film in sorted(films.iterdir(), reverse=True):
         fill(tmp_path / "one-by-one", [film], commit_seconds=0.0)
     assert snapshot(tmp_path / "one-by-one") == snapshot(tmp_path / "together")
+
+
+def test_several_videos_at_once_give_the_same_rows_and_report(films: Path, tmp_path: Path):
+    (films / "2b.mp4").write_text("no video")
+    one, _ = fill(tmp_path / "one", [films])
+    three, _ = fill(tmp_path / "three", [films], num_workers=3)
+    assert snapshot(tmp_path / "three") == snapshot(tmp_path / "one")
+    assert three == one
+
+
+def test_an_interruption_stops_the_videos_in_work(films: Path, tmp_path: Path):
+    taken: list[float] = []
+
+    class Interrupted(FakeDecoder):
+        """The first video is endless work, the second one is interrupted once that goes on."""
+
+        def probe(self, path):
+            if path.endswith("1.mp4"):
+                while len(taken) < 5:
+                    time.sleep(0.001)
+                raise KeyboardInterrupt
+            return dataclasses.replace(super().probe(path), duration_seconds=5000.0)
+
+        def clips(self, path, starts, spec):
+            for clip in super().clips(path, starts, spec):
+                time.sleep(0.002)
+                taken.append(clip.span.start_seconds)
+                yield clip
+
+    model = LinearDualEncoder()
+    index = VideoIndex.create(tmp_path / "index", model, model_path="m")
+    videos = [films / "1.mp4", films / "0.mp4"]
+    with pytest.raises(KeyboardInterrupt):
+        index.add(videos, Embedder(model), decoder=Interrupted(), num_workers=2)
+    num_taken = len(taken)
+    assert 5 <= num_taken < 1000  # of 9999 windows
+    time.sleep(0.05)
+    assert len(taken) == num_taken  # the thread has ended
 
 
 def test_what_was_finished_is_kept_when_an_error_ends_the_run(films: Path, tmp_path: Path):

@@ -18,7 +18,7 @@ from tiny_corpus import COLOURS, make_tiny_s3d, write_colour_videos
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[WatchedDecoder]:
-    with WatchedDecoder() as watched:
+    with WatchedDecoder(num_workers=2) as watched:
         yield watched
 
 
@@ -42,16 +42,16 @@ def test_rows_are_what_the_model_says_of_each_window(decoder: WatchedDecoder, vi
         assert vector == pytest.approx(expected, abs=1e-5)  # batches of two here, of one there
 
 
-def test_each_video_gets_the_same_bits_alone_and_together(
+def test_each_video_gets_the_same_bits_alone_and_two_at_once(
     decoder: WatchedDecoder, videos: Path, tmp_path: Path
 ):
     model = make_tiny_s3d()
     embedder = Embedder(model, batch_size=4)
     together = VideoIndex.create(tmp_path / "together", model, model_path="m")
-    together.add([videos], embedder, decoder=decoder)
+    together.add([videos], embedder, decoder=decoder, num_workers=2)
     alone = VideoIndex.create(tmp_path / "alone", model, model_path="m")
     for name in sorted(COLOURS):
-        alone.add([videos / f"{name}.mp4"], embedder, decoder=decoder)
+        alone.add([videos / f"{name}.mp4"], embedder, decoder=decoder, num_workers=1)
     assert alone.num_clips == together.num_clips == 15
     assert alone.rows().paths == together.rows().paths
     assert alone.rows().vectors.tobytes() == together.rows().vectors.tobytes()

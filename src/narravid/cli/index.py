@@ -40,6 +40,7 @@ class Index:
         device: Where to compute, such as cpu or cuda.
         dtype: Arithmetic of the network.
         batch_size: Clips per forward pass.
+        workers: Videos that are decoded at once, each in a process of its own.
     """
 
     videos: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEOS")]
@@ -49,6 +50,7 @@ class Index:
     device: str = "cpu"
     dtype: EmbeddingDtype = "float32"
     batch_size: int = 8
+    workers: int = 1
 
     def run(self) -> int:
         """Index, and say what was done."""
@@ -67,8 +69,8 @@ class Index:
         model = load(self.model, device=self.device)
         index = VideoIndex.open_or_create(self.index, model, model_path=self.model)
         embedder = Embedder(model, device=self.device, dtype=self.dtype, batch_size=self.batch_size)
-        with WatchedDecoder() as decoder:
-            return index.add(found, embedder, decoder=decoder)
+        with WatchedDecoder(num_workers=self.workers) as decoder:
+            return index.add(found, embedder, decoder=decoder, num_workers=self.workers)
 
     def _prune(self) -> list[str]:
         if not self.prune or not has_info(self.index):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -28,8 +29,8 @@ FloatArray = npt.NDArray[np.float32]
 class Embedder:
     """Embeds sentences and clips with one model.
 
-    Vectors of a model that compares by cosine come out L2-normalised, so that a dot product is its similarity
-    for every model.
+    May be used from several threads, whose forward passes take turns. Vectors of a model that compares by
+    cosine come out L2-normalised, so that a dot product is its similarity for every model.
 
     Args:
         model: The dual encoder; moved to `device` and set to eval mode.
@@ -59,6 +60,7 @@ class Embedder:
         self._model = model
         self._dtype = dtype
         self._batch_size = batch_size
+        self._turn = threading.Lock()
 
     @property
     def model(self) -> PixelDualEncoder:
@@ -107,7 +109,7 @@ class Embedder:
 
     def _embed_batch(self, clips: Sequence[Clip]) -> FloatArray:
         frames = torch.stack([to_channels_first(clip.frames) for clip in clips])
-        with torch.inference_mode(), self._autocast():
+        with self._turn, torch.inference_mode(), self._autocast():
             vectors = self._model.encode_video(frames.to(self._model.device))
         return self._finish(vectors, "a clip")
 

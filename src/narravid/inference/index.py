@@ -26,8 +26,9 @@ from narravid.inference.index_folder import (
     write_info,
     write_lock,
 )
-from narravid.inference.indexing import ClipDecoder, IndexReport, index_videos
+from narravid.inference.indexing import IndexReport, index_videos
 from narravid.inference.moments import merge_moments
+from narravid.inference.video_clips import ClipDecoder
 from narravid.inference.video_files import FoundFiles, find_video_files, is_gone, lies_below
 from narravid.types import Hit, PixelDualEncoder, Span
 
@@ -155,6 +156,7 @@ class VideoIndex:
         embedder: Embedder,
         *,
         decoder: ClipDecoder,
+        num_workers: int = 1,
         commit_seconds: float = 10.0,
     ) -> IndexReport:
         """Add the videos that are new or changed since they were indexed.
@@ -163,6 +165,7 @@ class VideoIndex:
             paths: Files and folders, or what `find_video_files` made of them.
             embedder: Holds the model that made this index.
             decoder: Reads the videos.
+            num_workers: Videos that are read at once, each in a thread of its own that calls the decoder.
             commit_seconds: How often finished videos are written: the work that a kill can cost.
 
         Returns:
@@ -184,6 +187,7 @@ class VideoIndex:
                 decoder=decoder,
                 stride_seconds=self._info.stride_seconds,
                 commit_seconds=commit_seconds,
+                num_workers=num_workers,
             )
         self._resident = None
         report.failed = found.problems + report.failed

@@ -1,43 +1,31 @@
-"""Filling an index: cut videos into overlapping windows, decode, embed, commit.
-
-The numbers of a video must not depend on what else is indexed, or an interrupted run could not be repeated to
-the bit. So a video's clips are embedded in batches of its own, and only whole videos are written.
-"""
+"""Filling an index: what is new or changed is embedded and committed, whole videos only."""
 
 from __future__ import annotations
 
-import math
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
 
 from narravid.errors import DecodeError
 from narravid.inference.clip_table import ClipTable, IndexedFile, VideoClips
 from narravid.inference.embedder import Embedder
+from narravid.inference.video_clips import ClipDecoder, embed_video
 from narravid.inference.video_files import FileState
-from narravid.progress import progress_bar
-from narravid.types import Clip, ClipSpec, Span, VideoInfo
-from narravid.video.sampling import sliding_windows
+from narravid.progress import ProgressBar, progress_bar
 
-__all__ = ["ClipDecoder", "IndexReport", "index_videos"]
+__all__ = ["IndexReport", "index_videos"]
 
-MAX_FAILURES_IN_A_ROW = 3
-"""Windows that may fail one after the other before the rest of a video is given up: a file that claims hours
-it does not have would otherwise cost a wait for each."""
 MAX_PENDING_CLIPS = 4096
 COMMITS_PER_COMPACTION = 64
+STEPS_PER_VIDEO = 64
+"""Moves of the progress bar; a power of two, so that the sum of all is exact."""
 
-
-class ClipDecoder(Protocol):
-    """What indexing needs of a decoder; `video.watched.WatchedDecoder` is the one for files of strangers."""
-
-    def probe(self, path: str) -> VideoInfo:
-        """What the file says of itself."""
-
-    def clips(self, path: str, starts: Sequence[float], spec: ClipSpec) -> Iterator[Clip]:
-        """The clips that begin at `starts`, in seconds, in this order."""
+Embedded = tuple[VideoClips, str | None]
 
 
 @dataclass(slots=True)
@@ -78,6 +66,7 @@ def index_videos(
     decoder: ClipDecoder,
     stride_seconds: float,
     commit_seconds: float,
+    num_workers: int = 1,
 ) -> IndexReport:
     """Add the videos that are new or changed.
 
@@ -89,6 +78,8 @@ def index_videos(
         stride_seconds: From the start of one window to the next.
         commit_seconds: Finished videos are written when this much time has passed since the last write: what
             a kill can cost.
+        num_workers: Videos that are read at once; the decoder must allow as many threads. The rows do not
+            depend on it.
 
     Returns:
         What was done.
@@ -103,19 +94,93 @@ def index_videos(
         progress_bar("indexing", len(todo), unit="videos") as bar,
         _Writer(table, set(present), commit_seconds) as writer,
     ):
-        for path, state in todo.items():
-            try:
-                video, problem = _embed_video(path, state, embedder, decoder, stride_seconds=stride_seconds)
-            except DecodeError as error:
-                report.failed.append((path, error.reason))
-            else:
-                writer.add(video)
-                report.num_clips += len(video.spans)
-                (report.updated if path in present else report.added).append(path)
-                if problem is not None:
-                    report.partial.append((path, problem))
-            bar.advance(note=f"{report.num_clips} clips")
+        progress = _Progress(bar)
+
+        def embed(path: str) -> Embedded:
+            with progress.of_video() as on_progress:
+                return embed_video(
+                    path,
+                    todo[path],
+                    embedder=embedder,
+                    decoder=decoder,
+                    stride_seconds=stride_seconds,
+                    on_progress=on_progress,
+                )
+
+        outcomes = _in_order(list(todo), embed, num_workers=num_workers, stop=progress.stop)
+        with closing(outcomes):  # ends the threads at once when this one fails
+            for path, outcome in outcomes:
+                _note_outcome(report, path, outcome, writer=writer, is_new=path not in present)
+                bar.advance(0.0, note=f"{report.num_clips} clips")
     return report
+
+
+def _note_outcome(
+    report: IndexReport, path: str, outcome: Future[Embedded], *, writer: _Writer, is_new: bool
+) -> None:
+    try:
+        video, problem = outcome.result()
+    except DecodeError as error:
+        report.failed.append((path, error.reason))
+        return
+    writer.add(video)
+    report.num_clips += len(video.spans)
+    (report.added if is_new else report.updated).append(path)
+    if problem is not None:
+        report.partial.append((path, problem))
+
+
+def _in_order(
+    paths: list[str], embed: Callable[[str], Embedded], *, num_workers: int, stop: Callable[[], None]
+) -> Generator[tuple[str, Future[Embedded]]]:
+    """Each path with its outcome, in order, while a few later ones are in work."""
+    waiting: deque[tuple[str, Future[Embedded]]] = deque()
+    pool = ThreadPoolExecutor(num_workers, thread_name_prefix="index")
+    try:
+        for path in paths:
+            waiting.append((path, pool.submit(embed, path)))
+            if len(waiting) > num_workers:
+                yield waiting.popleft()
+        yield from waiting
+    finally:
+        stop()
+        pool.shutdown(cancel_futures=True)
+
+
+class _Progress:
+    """Moves the bar by shares of videos, so that a long one is seen to go on; stops the work when told to."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let the videos in work end at their next window."""
+        self._stopped.set()
+
+    @contextmanager
+    def of_video(self) -> Iterator[Callable[[float], None]]:
+        """Gives a callback for the share of one video that is done; leaving counts the video as done."""
+        shown = 0.0
+
+        def show(share: float) -> None:
+            nonlocal shown
+            rounded = int(STEPS_PER_VIDEO * share) / STEPS_PER_VIDEO
+            if rounded > shown:
+                with self._lock:
+                    self._bar.advance(rounded - shown)
+                shown = rounded
+
+        def on_progress(share: float) -> None:
+            if self._stopped.is_set():
+                raise CancelledError
+            show(share)
+
+        try:
+            yield on_progress
+        finally:
+            show(1.0)
 
 
 class _Writer:
@@ -159,68 +224,3 @@ class _Writer:
 
 def _is_current(indexed: IndexedFile | None, state: FileState) -> bool:
     return indexed is not None and indexed.state == state
-
-
-def _embed_video(
-    path: str, state: FileState, embedder: Embedder, decoder: ClipDecoder, *, stride_seconds: float
-) -> tuple[VideoClips, str | None]:
-    """The clips of one video, and what was wrong with it if not every window could be read."""
-    duration = decoder.probe(path).duration_seconds
-    if not (math.isfinite(duration) and duration > 0):
-        raise DecodeError(path, f"its length is said to be {duration} seconds")
-    spans = sliding_windows(duration, embedder.clip_spec.duration_seconds, stride_seconds=stride_seconds)
-    reader = _WindowReader(path, spans, decoder, embedder.clip_spec)
-    vectors = embedder.embed_clips(reader)
-    if not reader.read_numbers:
-        raise reader.first_error or DecodeError(path, "no frame could be read")
-    if _state_or_none(path) != state:
-        raise DecodeError(
-            path, "the file changed while it was being read; index it again when it is complete"
-        )
-    video = VideoClips(
-        path=path,
-        state=state,
-        num_windows=len(spans),
-        window_numbers=tuple(reader.read_numbers),
-        spans=tuple(spans[number] for number in reader.read_numbers),
-        vectors=vectors,
-    )
-    if reader.first_error is None:
-        return video, None
-    num_missing = len(spans) - len(reader.read_numbers)
-    return video, f"{num_missing} of {len(spans)} windows could not be read: {reader.first_error.reason}"
-
-
-class _WindowReader:
-    """Iterates over the clips of a video, stepping over windows that cannot be read."""
-
-    def __init__(self, path: str, spans: Sequence[Span], decoder: ClipDecoder, spec: ClipSpec) -> None:
-        self._path = path
-        self._starts = [span.start_seconds for span in spans]
-        self._decoder = decoder
-        self._spec = spec
-        self.read_numbers: list[int] = []
-        self.first_error: DecodeError | None = None
-
-    def __iter__(self) -> Iterator[Clip]:
-        number = num_failures = 0
-        while number < len(self._starts) and num_failures < MAX_FAILURES_IN_A_ROW:
-            try:
-                for clip in self._decoder.clips(self._path, self._starts[number:], self._spec):
-                    self.read_numbers.append(number)
-                    number += 1
-                    num_failures = 0
-                    yield clip
-                if number < len(self._starts):
-                    raise DecodeError(self._path, "the decoder ended early")
-            except DecodeError as error:
-                self.first_error = self.first_error or error
-                number += 1
-                num_failures += 1
-
-
-def _state_or_none(path: str) -> FileState | None:
-    try:
-        return FileState.of(path)
-    except OSError:
-        return None
