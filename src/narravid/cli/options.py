@@ -15,7 +15,8 @@ from narravid.errors import ConfigError
 __all__ = ["Runnable", "parse_options"]
 
 TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-BOX_RULE = re.compile(r"─{3,}")
+FRAME_OR_RULE = re.compile(r"[╭╰]─|[─-]{3,}$")
+"""A line that holds no message; where the terminal is not UTF-8, tyro draws rules of hyphens and no frame."""
 
 
 class Runnable(Protocol):
@@ -50,13 +51,16 @@ def parse_options(command: object, words: Sequence[str], *, program: str) -> Run
 
 
 def _one_line(message: str) -> str:
-    """What tyro draws as a box of several lines, without the frame and the hint at the help."""
-    parts: list[list[str]] = [[]]
-    for line in TERMINAL_COLOUR.sub("", message).splitlines():
-        text = line.strip("│╭╮╰╯ \t")
-        if BOX_RULE.search(text):
-            parts.append([])
+    """What tyro draws as a box of several lines, without the frame, the title and the hint at the help."""
+    sections: list[list[str]] = [[]]
+    lines = TERMINAL_COLOUR.sub("", message).strip().splitlines()
+    for line in lines:
+        text = line.strip(" │")
+        if FRAME_OR_RULE.match(text):
+            sections.append([])
         elif text:
-            parts[-1].append(text)
-    sections = [" ".join(part) for part in parts if part]
-    return "; ".join(section for section in sections if not section.startswith("For full helptext"))
+            sections[-1].append(text)
+    if lines and not lines[0].startswith("╭"):
+        del sections[0]  # without a frame, the title is a section of its own
+    joined = [" ".join(section) for section in sections if section]
+    return "; ".join(section for section in joined if not section.startswith("For full helptext"))
