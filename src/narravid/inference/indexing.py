@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -97,21 +97,20 @@ def index_videos(
         progress = _Progress(bar)
 
         def embed(path: str) -> Embedded:
-            with progress.of_video() as on_progress:
-                return embed_video(
-                    path,
-                    todo[path],
-                    embedder=embedder,
-                    decoder=decoder,
-                    stride_seconds=stride_seconds,
-                    on_progress=on_progress,
-                )
+            return embed_video(
+                path,
+                todo[path],
+                embedder=embedder,
+                decoder=decoder,
+                stride_seconds=stride_seconds,
+                on_progress=progress.of_video(path),
+            )
 
         outcomes = _in_order(list(todo), embed, num_workers=num_workers, stop=progress.stop)
         with closing(outcomes):  # ends the threads at once when this one fails
             for path, outcome in outcomes:
                 _note_outcome(report, path, outcome, writer=writer, is_new=path not in present)
-                bar.advance(0.0, note=f"{report.num_clips} clips")
+                progress.finish_video(path, note=f"{report.num_clips} clips")
     return report
 
 
@@ -154,33 +153,30 @@ class _Progress:
         self._bar = bar
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._shown: defaultdict[str, float] = defaultdict(float)
 
     def stop(self) -> None:
         """Let the videos in work end at their next window."""
         self._stopped.set()
 
-    @contextmanager
-    def of_video(self) -> Iterator[Callable[[float], None]]:
-        """Gives a callback for the share of one video that is done; leaving counts the video as done."""
-        shown = 0.0
-
-        def show(share: float) -> None:
-            nonlocal shown
-            rounded = int(STEPS_PER_VIDEO * share) / STEPS_PER_VIDEO
-            if rounded > shown:
-                with self._lock:
-                    self._bar.advance(rounded - shown)
-                shown = rounded
+    def of_video(self, path: str) -> Callable[[float], None]:
+        """A callback for the share of one video that is done."""
 
         def on_progress(share: float) -> None:
             if self._stopped.is_set():
                 raise CancelledError
-            show(share)
+            rounded = int(STEPS_PER_VIDEO * share) / STEPS_PER_VIDEO
+            with self._lock:
+                if self._shown[path] < rounded < 1:
+                    self._bar.advance(rounded - self._shown[path])
+                    self._shown[path] = rounded
 
-        try:
-            yield on_progress
-        finally:
-            show(1.0)
+        return on_progress
+
+    def finish_video(self, path: str, *, note: str) -> None:
+        """Count a video as done, however far it came."""
+        with self._lock:
+            self._bar.advance(1.0 - self._shown.pop(path, 0.0), note=note)
 
 
 class _Writer:
