@@ -43,11 +43,13 @@ class Table:
         header: Column titles.
         rows: Cells, as many as there are titles.
         caption: What it shows.
+        numeric: Whether the cells are numbers, which are set to the right.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    numeric: bool = True
 
     def __post_init__(self) -> None:
         for row in self.rows:

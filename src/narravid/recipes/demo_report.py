@@ -105,6 +105,7 @@ def _world_section(findings: DemoFindings) -> Section:
                 ("heard at", "narration", "the step it tells", "spoken during it"),
                 heard,
                 f"The first captions of {video.video_id}",
+                numeric=False,
             )
         ],
     )
