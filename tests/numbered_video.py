@@ -53,7 +53,7 @@ def write_timed(path, ticks, *, time_base=Fraction(1, 1000), codec="libx264", si
         time_base: Seconds per tick.
         codec: FFmpeg's name of the encoder.
         size: (height, width).
-        settings: `rate`, `pix_fmt`, `gop_size`, `options`, `rotation` (display rotation in degrees), `format`.
+        settings: `rate`, `pix_fmt`, `gop_size`, `options`, `format`, `rotation` (of the display, degrees).
     """
     container = av.open(str(path), "w", format=settings.get("format"))
     with container:

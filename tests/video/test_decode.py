@@ -8,12 +8,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from numbered_video import number_of, numbered_frame, numbers_of, write_timed
 
 from narravid.errors import DecodeError
 from narravid.types import ClipSpec
 from narravid.video.decode import decode_clips, decode_video, probe
 from narravid.video.encode import write_video
+from numbered_video import number_of, numbered_frame, numbers_of, write_timed
 
 SIZE = 48
 
@@ -111,6 +111,42 @@ def test_every_container_gives_the_same_frames(tmp_path, name, codec, clock, opt
         assert [numbers_of(clip) for clip in clips] == [
             EXPECTED[rule](TIMES_25[:100], start, 4, 5.0) for start in starts
         ]
+
+
+SEEK_TRAPS = [
+    # a seek lands between key frames, and this decoder shows garbage until the next one
+    ("a.ts", "mpeg4", 25, {}),
+    # seeks come out after the time asked for
+    ("a.ts", "libx264", 90000, {}),
+    # key frames with frames before them that lean on the group before
+    ("open_gop.mp4", "libx264", 12800, {"bf": "3", "x264-params": "open-gop=1:b-adapt=0"}),
+    # no key frames at all after the first: the picture is renewed column by column
+    ("refresh.mp4", "libx264", 12800, {"x264-params": "intra-refresh=1:bframes=0"}),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "clock", "options"), SEEK_TRAPS)
+def test_seeks_that_go_wrong_are_noticed(tmp_path, name, codec, clock, options):
+    ticks = [round(Fraction(number * clock, 25)) for number in range(200)]
+    write_timed(
+        tmp_path / name, ticks, time_base=Fraction(1, clock), codec=codec, gop_size=60, options=options
+    )
+    starts = [1.0, 3.1, 5.5, 7.0]
+    expected = [shown_at(TIMES_25[:200], start, 4, 5.0) for start in starts]
+    assert [numbers_of(clip) for clip in decode_clips(tmp_path / name, starts, spec())] == expected
+    alone = [next(decode_clips(tmp_path / name, [start], spec())) for start in starts]
+    assert [numbers_of(clip) for clip in alone] == expected
+
+
+@pytest.mark.parametrize("num_b_frames", [1, 2])
+def test_avi_with_b_frames_keeps_the_order(tmp_path, num_b_frames):
+    # AVI has no presentation times; those that FFmpeg makes up go back and forth with B-frames.
+    options = {"bf": str(num_b_frames), "b_strategy": "0"}
+    write_timed(tmp_path / "a.avi", range(50), time_base=Fraction(1, 25), codec="mpeg4", options=options)
+    clip = decode_video(tmp_path / "a.avi", fps=25, short_side_pixels=None)
+    assert list(dict.fromkeys(numbers_of(clip))) == list(range(50))
+    # The decoder's delay shifts all times, as in the ffmpeg program: the first frames are shown longer.
+    assert len(numbers_of(clip)) - 50 <= 2
 
 
 def test_variable_frame_rate_goes_by_presentation_times(tmp_path):

@@ -14,10 +14,20 @@ from narravid.video.decode_rules import FrameSelector, SampleClock, round_half_a
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(Fraction(1, 2), 1), (Fraction(-1, 2), -1), (Fraction(5, 2), 3), (Fraction(7, 3), 2), (Fraction(-7, 3), -2)],
+    [
+        (Fraction(1, 2), 1),
+        (Fraction(-1, 2), -1),
+        (Fraction(5, 2), 3),
+        (Fraction(7, 3), 2),
+        (Fraction(-7, 3), -2),
+    ],
 )
-def test_round_half_away(value, expected):
-    assert round_half_away(value) == expected
+def test_round_half_away(halves, expected):
+    assert round_half_away(Fraction(halves, 2)) == expected
+
+
+def test_round_to_the_nearest():
+    assert [round_half_away(Fraction(n, 3)) for n in (-4, -2, -1, 1, 2, 4)] == [-1, -1, 0, 0, 1, 1]
 
 
 def clock(rule, start=0.0, fps=5.0, time_base=Fraction(1, 1000), origin=0):
