@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 __all__ = [
@@ -61,6 +62,9 @@ class AnnotationError(NarravidError):
         self.line = line
         self.field = field
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), self.path, self.reason, line=self.line, field=self.field), ()
+
 
 class CheckpointError(NarravidError):
     """A checkpoint or model folder cannot be used.
@@ -88,8 +92,13 @@ class CheckpointError(NarravidError):
         ]
         super().__init__("; ".join(parts))
         self.path = str(path)
+        self.reason = reason
         self.missing = tuple(missing)
         self.unexpected = tuple(unexpected)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        again = partial(type(self), self.path, self.reason, missing=self.missing, unexpected=self.unexpected)
+        return again, ()
 
 
 class ConfigError(NarravidError):
@@ -107,6 +116,10 @@ class ConfigError(NarravidError):
         super().__init__(f"{reason}{hint}")
         self.key = key
         self.nearest = nearest[0] if nearest else None
+        self._again = partial(type(self), reason, key=key, valid=tuple(nearest))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self._again, ()
 
 
 class IndexMismatchError(NarravidError):
@@ -118,3 +131,8 @@ class MissingExtraError(NarravidError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"this needs {package}, which is not installed: pip install 'narravid[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.package, self.extra)

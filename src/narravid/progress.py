@@ -46,7 +46,8 @@ class ProgressBar:
         if total is None:
             share, left = f"{done:g}", ""
         else:
-            share, left = f"{done:g}/{total:g}", f", {elapsed * (total - done) / done:.0f} s left"
+            share = f"{done:g}/{total:g}"
+            left = f", {elapsed * (total - done) / done:.0f} s left" if done > 0 else ""
         line = f"{self._description} {share} {self._unit}, {rate}{left} {self._note}".rstrip()
         self._console.print(line, highlight=False, soft_wrap=True)
 

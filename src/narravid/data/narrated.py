@@ -24,6 +24,7 @@ from narravid.text.transcripts import TRANSCRIPT_SUFFIXES, find_transcript, load
 from narravid.text.words import WordTokenizer
 from narravid.types import ClipSpec, Span
 from narravid.video.sampling import draw_clip_start, whole_second_span, widen_span
+from narravid.video.suffixes import VIDEO_SUFFIXES
 from narravid.video.transforms import Augmentation, to_channels_first
 
 __all__ = [
@@ -34,13 +35,6 @@ __all__ = [
     "NarratedVideo",
     "find_narrated_videos",
 ]
-
-# fmt: off
-VIDEO_SUFFIXES = frozenset([
-    ".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm",
-    ".wmv",
-])
-# fmt: on
 
 MAX_REPLACEMENTS = 20
 """Bad videos in a row after which an item gives up: with this many, something other than videos is wrong."""

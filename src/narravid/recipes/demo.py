@@ -139,7 +139,7 @@ def demo_training(root: Path, *, captions: Path | None, num_steps: int, seed: in
             storage="memory",
         ),
         model=NarratedModelConfig(
-            video=S3DConfig(width_multiplier=0.25, num_inception_blocks=5, embed_dim=128),
+            video=S3DConfig(stem="plain", width_multiplier=0.25, num_inception_blocks=5, embed_dim=128),
             word_dim=64,
             hidden_dim=256,
             clip_spec=ClipSpec(num_frames=8, fps=5.0, size_pixels=48),
