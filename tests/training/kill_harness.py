@@ -91,9 +91,11 @@ def session(run: Path, *, die_at: tuple[str, int] | None, every: int, steps: int
         ),
         data=TrainingData(batches, STEPS_PER_EPOCH),
         run=run,
-        evaluation=Evaluation(measure, metric="loss", better="lower"),
+        # The first evaluation is the best one, which a resumed run must remember.
+        evaluation=Evaluation(measure, metric="loss", better="higher"),
         export=export,
     )
+    torch.manual_seed(os.getpid())
     trainer.fit(seed=5, resume=run.exists())
 
 
@@ -155,7 +157,13 @@ def outcome(run: Path, steps: int = NUM_STEPS) -> dict[str, object]:
     tensors = [*state["model"].values(), *torch.load(run / "model" / "weights.pt").values()]
     for moments in state["optimizer"]["state"].values():
         tensors += moments.values()
-    return {"tensors": tensors, "log": log, "left": [path.name for path in run.rglob("*.partial")]}
+    best = state["best"]
+    return {
+        "tensors": tensors,
+        "log": log,
+        "best": best,
+        "left": [path.name for path in run.rglob("*.partial")],
+    }
 
 
 def same(first: dict[str, object], second: dict[str, object]) -> bool:
@@ -163,6 +171,8 @@ def same(first: dict[str, object], second: dict[str, object]) -> bool:
     return (
         all(torch.equal(left, right) for left, right in pairs)
         and first["log"] == second["log"]
+        and first["best"] == second["best"]
+        and first["best"]["step"] == 3
         and second["left"] == []
     )
 
