@@ -15,7 +15,7 @@ import torch
 
 from narravid.types import Clip, ClipSpec, FrameRule, Span, VideoInfo
 from narravid.video.decode_measure import measure
-from narravid.video.decode_reader import RawClip, read_clips
+from narravid.video.decode_reader import ClipShape, RawClip, read_clips
 from narravid.video.decode_source import VideoSource
 from narravid.video.decode_whole import read_whole
 
@@ -24,6 +24,7 @@ __all__ = [
     "as_clip",
     "check_starts",
     "check_video_options",
+    "clip_shape",
     "decode_clips",
     "decode_video",
     "draw_squares",
@@ -47,7 +48,7 @@ def probe(path: str | Path) -> VideoInfo:
         DecodeError: If no frame can be decoded; the reason says why.
     """
     with VideoSource(path) as source:
-        return measure(source)
+        return VideoInfo(**measure(source))
 
 
 def decode_clips(
@@ -94,7 +95,7 @@ def _decode_clips(
     if not starts_seconds:
         return
     with VideoSource(path, num_threads=num_threads) as source:
-        clips = read_clips(source, starts_seconds, spec, squares=squares)
+        clips = read_clips(source, starts_seconds, clip_shape(spec), squares=squares)
         for start_seconds, raw in zip(starts_seconds, clips, strict=True):
             yield as_clip(raw, start_seconds, spec.duration_seconds)
 
@@ -175,6 +176,11 @@ def draw_squares(
         raise ValueError("crop='random' needs a generator")
     places = torch.rand((num_clips, 2), generator=generator, dtype=torch.float64).tolist()
     return [(across, down) for across, down in places]
+
+
+def clip_shape(spec: ClipSpec) -> ClipShape:
+    """The part of a clip specification that decoding needs."""
+    return ClipShape(spec.num_frames, spec.fps, spec.size_pixels, spec.frame_rule)
 
 
 def as_clip(raw: RawClip, start_seconds: float, duration_seconds: float) -> Clip:

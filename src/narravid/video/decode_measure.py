@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import TypedDict
 
-from narravid.types import VideoInfo
 from narravid.video.decode_scale import rotation_degrees, upright_size
 from narravid.video.decode_source import VideoSource, no_frame_error
 
-__all__ = ["end_seconds", "measure"]
+__all__ = ["VideoFacts", "end_seconds", "measure"]
 
 
-def measure(source: VideoSource) -> VideoInfo:
+class VideoFacts(TypedDict):
+    """The fields of a `VideoInfo`, without torch."""
+
+    path: str
+    duration_seconds: float
+    fps: float
+    width: int
+    height: int
+    num_frames: int | None
+    codec: str
+    rotation_degrees: int
+
+
+def measure(source: VideoSource) -> VideoFacts:
     """Decode one frame and find the end of the stream.
 
     Args:
@@ -30,7 +43,7 @@ def measure(source: VideoSource) -> VideoInfo:
     duration_seconds = max(end_seconds(source), float((first.end_ticks - first.ticks) * source.time_base))
     num_frames = source.stream.frames or None
     fps = source.fps or Fraction(num_frames or 1) / Fraction(duration_seconds)
-    return VideoInfo(
+    return VideoFacts(
         path=source.path,
         duration_seconds=duration_seconds,
         fps=float(fps),

@@ -5,20 +5,40 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from narravid.errors import DecodeError
-from narravid.types import ClipSpec
 from narravid.video.decode_rules import FrameSelector, SampleClock
 from narravid.video.decode_scale import PictureScaler, Square
 from narravid.video.decode_source import TimedFrame, VideoSource, no_frame_error
 
-__all__ = ["RawClip", "read_clips"]
+if TYPE_CHECKING:
+    from narravid.types import FrameRule
+
+__all__ = ["ClipShape", "RawClip", "read_clips"]
 
 Pixels = npt.NDArray[np.uint8]
 RETREAT_SECONDS = (1.0, 8.0, 64.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipShape:
+    """What decoding needs of a `ClipSpec`; without torch, so that decoding processes start at once.
+
+    Attributes:
+        num_frames: Frames per clip.
+        fps: Frames per second.
+        size_pixels: Height and width.
+        frame_rule: Which frame stands for a time.
+    """
+
+    num_frames: int
+    fps: float
+    size_pixels: int
+    frame_rule: FrameRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +70,12 @@ class _Picture:
 class _ClipBuilder:
     """Fills the frames of one clip while the file streams by."""
 
-    def __init__(self, clock: SampleClock, spec: ClipSpec, scaler: PictureScaler) -> None:
+    def __init__(self, clock: SampleClock, shape: ClipShape, scaler: PictureScaler) -> None:
         self.clock = clock
-        self.spec = spec
+        self.shape = shape
         self.scaler = scaler
         self.start_ticks = clock.start_ticks
-        self.selector: FrameSelector[_Picture] = FrameSelector(clock, spec.num_frames)
+        self.selector: FrameSelector[_Picture] = FrameSelector(clock, shape.num_frames)
         self.frames: Pixels | None = None
 
     def feed(self, picture: _Picture) -> None:
@@ -73,8 +93,8 @@ class _ClipBuilder:
     def _write(self, decided: Iterator[tuple[range, _Picture]]) -> None:
         for samples, picture in decided:
             if self.frames is None:
-                size = self.spec.size_pixels
-                self.frames = np.zeros((self.spec.num_frames, size, size, 3), dtype=np.uint8)
+                size = self.shape.size_pixels
+                self.frames = np.zeros((self.shape.num_frames, size, size, 3), dtype=np.uint8)
             self.frames[samples.start : samples.stop] = picture.pixels(self.scaler)
 
 
@@ -89,7 +109,7 @@ class _SkippedFrameError(Exception):
 def read_clips(
     source: VideoSource,
     starts_seconds: Sequence[float],
-    spec: ClipSpec,
+    shape: ClipShape,
     *,
     squares: Sequence[tuple[float, float]] | None = None,
 ) -> Iterator[RawClip]:
@@ -100,7 +120,7 @@ def read_clips(
     Args:
         source: The file, at its beginning.
         starts_seconds: Where the clips start.
-        spec: What a clip looks like.
+        shape: Frames, rate and size of a clip.
         squares: (across, down) of each clip's square, each in [0, 1]; None for the centre.
 
     Yields:
@@ -109,16 +129,16 @@ def read_clips(
     Raises:
         DecodeError: If nothing can be decoded, or a clip starts at or after the end of the video.
     """
-    shared_scaler = PictureScaler(Square(spec.size_pixels))
+    shared_scaler = PictureScaler(Square(shape.size_pixels))
     builders = []
     for index, start_seconds in enumerate(starts_seconds):
         clock = SampleClock(
-            start_seconds, spec.fps, spec.frame_rule, source.time_base, source.origin_microseconds
+            start_seconds, shape.fps, shape.frame_rule, source.time_base, source.origin_microseconds
         )
         scaler = shared_scaler
         if squares is not None:
-            scaler = PictureScaler(Square(spec.size_pixels, *squares[index]))
-        builders.append(_ClipBuilder(clock, spec, scaler))
+            scaler = PictureScaler(Square(shape.size_pixels, *squares[index]))
+        builders.append(_ClipBuilder(clock, shape, scaler))
     order = {id(builder): index for index, builder in enumerate(builders)}
     ready: dict[int, RawClip] = {}
     turn = 0
@@ -228,5 +248,5 @@ class _Pass:
         return DecodeError(
             self._source.path,
             f"no frame there, the video ends at {end_seconds:.2f} s",
-            span=(start_seconds, start_seconds + builder.spec.duration_seconds),
+            span=(start_seconds, start_seconds + builder.shape.num_frames / builder.shape.fps),
         )

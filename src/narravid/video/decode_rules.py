@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from narravid.types import FrameRule
+if TYPE_CHECKING:
+    from narravid.types import FrameRule
 
 __all__ = ["FrameSelector", "SampleClock", "round_half_away"]
 

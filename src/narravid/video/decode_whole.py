@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from narravid.errors import DecodeError
-from narravid.types import FrameRule
 from narravid.video.decode_measure import end_seconds
 from narravid.video.decode_rules import FrameSelector, SampleClock
 from narravid.video.decode_scale import PictureScaler, ShortSide
 from narravid.video.decode_source import TimedFrame, VideoSource, no_frame_error
+
+if TYPE_CHECKING:
+    from narravid.types import FrameRule
 
 __all__ = ["read_whole"]
 

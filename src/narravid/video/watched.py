@@ -18,7 +18,14 @@ import torch
 
 from narravid.errors import DecodeError
 from narravid.types import Clip, ClipSpec, FrameRule, Span, VideoInfo
-from narravid.video.decode import MAX_VIDEO_BYTES, as_clip, check_starts, check_video_options, draw_squares
+from narravid.video.decode import (
+    MAX_VIDEO_BYTES,
+    as_clip,
+    check_starts,
+    check_video_options,
+    clip_shape,
+    draw_squares,
+)
 from narravid.video.decode_reader import RawClip
 from narravid.video.watched_process import DecodingProcess, ProcessLostError
 from narravid.video.watched_wire import Message
@@ -125,7 +132,7 @@ class WatchedDecoder:
         request = {
             "kind": "clips",
             "starts_seconds": starts_seconds,
-            "spec": dataclasses.asdict(spec),
+            "shape": dataclasses.asdict(clip_shape(spec)),
             "squares": squares,
             "num_threads": self._num_threads,
         }

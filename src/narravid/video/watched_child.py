@@ -1,11 +1,11 @@
 """The decoding process that `WatchedDecoder` starts: reads requests, streams back what it decodes.
 
-It holds no file open between requests and dies with its parent, whose end of the socket closes then.
+It holds no file open between requests and dies with its parent, whose end of the socket closes then. It
+imports no torch: it starts in a fraction of a second and stays small.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import queue
 import socket
@@ -19,9 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from narravid.errors import DecodeError
-from narravid.types import ClipSpec
 from narravid.video.decode_measure import measure
-from narravid.video.decode_reader import read_clips
+from narravid.video.decode_reader import ClipShape, read_clips
 from narravid.video.decode_source import VideoSource
 from narravid.video.decode_whole import read_whole
 from narravid.video.watched_wire import Message, receive, send
@@ -97,13 +96,13 @@ class _Server:
 
 def _probe(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
     with VideoSource(request["path"], on_progress=on_progress) as source:
-        yield {"kind": "info", "info": dataclasses.asdict(measure(source))}, None
+        yield {"kind": "info", "info": measure(source)}, None
 
 
 def _clips(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
-    spec = ClipSpec(**request["spec"])
+    shape = ClipShape(**request["shape"])
     with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
-        for clip in read_clips(source, request["starts_seconds"], spec, squares=request["squares"]):
+        for clip in read_clips(source, request["starts_seconds"], shape, squares=request["squares"]):
             yield {"kind": "clip", "num_valid": clip.num_valid}, clip.frames
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -24,12 +25,20 @@ CANCEL_SECONDS = 2.0
 EXIT_SECONDS = 5.0
 
 # Isolated mode keeps the working folder from shadowing modules; the parent's path is then set as it is. The
-# program does not touch the parent's main module, so it may be a script, a test run or `python -c`.
-_PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
-    "from narravid.video.watched_child import main; main()"
-)
+# program does not touch the parent's main module, so that may be a script, a test run or `python -c`. The
+# package is entered without its front, which offers the models and would import torch for them.
+_PROGRAM = """
+import sys, types
+package = types.ModuleType("narravid")
+package.__path__ = [sys.argv[2]]
+sys.modules["narravid"] = package
+sys.path[:] = sys.argv[3:]
+import resource
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+from narravid.video.watched_child import main
+main()
+"""
+_PACKAGE_FOLDER = str(Path(__file__).resolve().parent.parent)
 
 
 class ProcessLostError(Exception):
@@ -44,7 +53,7 @@ class DecodingProcess:
         with theirs:
             self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM, str(theirs.fileno()), *sys.path],
+                [sys.executable, "-I", "-c", _PROGRAM, str(theirs.fileno()), _PACKAGE_FOLDER, *sys.path],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

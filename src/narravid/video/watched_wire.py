@@ -1,7 +1,7 @@
 """How a decoding process and its watcher talk: JSON headers and raw bytes over a socket, nothing executable.
 
-A message is a JSON object, followed by an array of uint8 when the object has a "shape". A decoder that a
-hostile file has taken over can therefore send wrong pictures, but no code.
+A message is a JSON object, followed by an array of uint8 when the object has an "array_shape". A decoder
+that a hostile file has taken over can therefore send wrong pictures, but no code.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = ["Message", "MessageError", "receive", "send"]
 
 Message = dict[str, Any]
 
+ARRAY_SHAPE = "array_shape"
 _LENGTH = struct.Struct("<I")
 MAX_HEADER_BYTES = 2**26
 MAX_ARRAY_BYTES = 2**34
@@ -35,7 +36,7 @@ def send(connection: socket.socket, message: Message, array: npt.NDArray[np.uint
         OSError: If the other side is gone, or does not read within the socket's timeout.
     """
     if array is not None:
-        message = {**message, "shape": list(array.shape)}
+        message = {**message, ARRAY_SHAPE: list(array.shape)}
     header = json.dumps(message).encode()
     connection.sendall(_LENGTH.pack(len(header)) + header)
     if array is not None:
@@ -63,9 +64,9 @@ def receive(connection: socket.socket) -> tuple[Message, npt.NDArray[np.uint8] |
         raise MessageError(f"a header that is not JSON: {error}") from error
     if not isinstance(message, dict):
         raise MessageError(f"a header that is not an object: {message!r}")
-    if "shape" not in message:
+    if ARRAY_SHAPE not in message:
         return message, None
-    shape = message["shape"]
+    shape = message[ARRAY_SHAPE]
     if not (isinstance(shape, list) and all(isinstance(size, int) and size >= 0 for size in shape)):
         raise MessageError(f"an array of shape {shape!r}")
     if math.prod(shape) > MAX_ARRAY_BYTES:
