@@ -37,6 +37,13 @@ format: .venv/installed-dev
 	.venv/bin/ruff check --fix src tests benchmarks
 	.venv/bin/ruff format src tests benchmarks
 
+mutation: .venv/installed-dev
+	OMP_NUM_THREADS=1 .venv/bin/mutmut run
+	.venv/bin/mutmut export-cicd-stats
+	.venv/bin/python -c "import json; s = json.load(open('mutants/mutmut-cicd-stats.json')); \
+	    share = s['killed'] / s['total']; print(f\"killed {s['killed']} of {s['total']} mutants: {share:.1%}\"); \
+	    raise SystemExit(share < 0.85)"
+
 clean:
 	rm -rf .venv demo-output mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 

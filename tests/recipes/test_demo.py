@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from narravid.recipes.demo import DemoRecipe, demo_training
+from narravid.recipes.demo import DemoRecipe
 from narravid.recipes.demo_measures import (
     QueryAnswer,
     attribute_chance,
     draw_queries,
     held_out_gallery,
 )
+from narravid.recipes.demo_training import demo_training
 from narravid.synthetic.camera import SceneConfig
 from narravid.synthetic.steps import StepSpace
 from narravid.synthetic.world import ToyWorld, preset

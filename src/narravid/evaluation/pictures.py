@@ -89,7 +89,8 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], *, y_label: str) -> byt
         axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=1)
     axes.set_xticks(places, names)
     axes.set_ylabel(y_label)
-    axes.set_ylim(0, 112)
+    axes.set_ylim(0, 128)
+    axes.set_yticks(range(0, 101, 20))
     axes.legend(frameon=False, ncols=len(groups), loc="upper right", fontsize=8)
     return _png(figure)
 

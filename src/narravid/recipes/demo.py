@@ -18,14 +18,12 @@ from typing import Any
 import joblib
 import torch
 
-from narravid.data.narrated import ClipSampling
 from narravid.errors import ConfigError
 from narravid.files import write_json
 from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.metrics import chance_metrics
 from narravid.models.hub import load
-from narravid.models.s3d import S3DConfig
 from narravid.progress import progress_bar
 from narravid.recipes.demo_measures import (
     Gallery,
@@ -38,21 +36,18 @@ from narravid.recipes.demo_measures import (
     measure_model,
 )
 from narravid.recipes.demo_report import DemoFindings, write_demo_report
+from narravid.recipes.demo_training import demo_training
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.narrated import build_model
-from narravid.recipes.narrated_config import NarratedDataConfig, NarratedModelConfig
 from narravid.synthetic.files import write_world
 from narravid.synthetic.world import ToyWorld, WorldConfig, preset
 from narravid.text.words import Vocabulary
-from narravid.training.config import TrainerConfig
 from narravid.training.logging import read_log
-from narravid.training.optim import OptimConfig
 from narravid.training.run import CONFIG_NAME, MODEL_FOLDER
 from narravid.types import ClipSpec, PixelDualEncoder
-from narravid.video.transforms import Augmentation
 from narravid.video.watched import WatchedDecoder
 
-__all__ = ["DemoRecipe", "DemoResult", "demo_training"]
+__all__ = ["DemoRecipe", "DemoResult"]
 
 POLL_SECONDS = 0.5
 VOCABULARY_NAME = "vocabulary.json"
@@ -108,50 +103,6 @@ class DemoResult:
 
     metrics: dict[str, Any]
     report: Path
-
-
-def demo_training(root: Path, *, captions: Path | None, num_steps: int, seed: int) -> MILNCERecipe:
-    """The training run of the demo: a small S3D that a CPU can train in a minute or two.
-
-    Args:
-        root: The videos.
-        captions: The transcripts, None for those beside the videos.
-        num_steps: Training steps.
-        seed: Seed of the run.
-
-    Returns:
-        The recipe.
-    """
-    return MILNCERecipe(
-        data=NarratedDataConfig(
-            root=root,
-            captions=captions,
-            batch_size=16,
-            sampling=ClipSampling(
-                clips_per_video=4,
-                num_candidates=4 if captions is None else 1,
-                min_caption_seconds=0.0,
-                whole_seconds=False,
-            ),
-            crop="center",
-            # Left and right matter here, so nothing is mirrored.
-            augmentation=Augmentation(flip_probability=0.0, brightness=0.15, shift_pixels=5),
-            storage="memory",
-        ),
-        model=NarratedModelConfig(
-            video=S3DConfig(stem="plain", width_multiplier=0.25, num_inception_blocks=5, embed_dim=128),
-            word_dim=64,
-            hidden_dim=256,
-            clip_spec=ClipSpec(num_frames=8, fps=5.0, size_pixels=48),
-            max_words=12,
-            similarity="cosine",
-            temperature=0.1,
-        ),
-        optim=OptimConfig(name="adamw", lr=3e-3, weight_decay=1e-3, max_grad_norm=5.0),
-        trainer=TrainerConfig(num_steps=num_steps, checkpoint_every_steps=100),
-        seed=seed,
-        device="cpu",
-    )
 
 
 class _Demo:
