@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -325,10 +326,171 @@ with WatchedDecoder() as decoder:
 @pytest.mark.slow
 def test_a_long_way_to_the_first_clip_is_progress(tmp_path):
     path = tmp_path / "one_key_frame.mp4"
-    frames = (numbered_frame(n, 480, 640) for n in range(2000))
+    noise = np.random.default_rng(2).integers(0, 77, (720, 1280, 3), dtype=np.uint8)
+    frames = (
+        (numbered_frame(n, 720, 1280) * 0.7).astype(np.uint8) + np.roll(noise, 97 * n, axis=1)
+        for n in range(200)
+    )
+    write_video(path, frames, fps=25, crf=15, preset="ultrafast", keyframe_seconds=1000.0)
+    with WatchedDecoder(stall_seconds=0.5) as watched:
+        for clip in watched.clips(video, [1.0 * number for number in range(12)], SPEC):
+            start = clip.span.start_seconds
+            assert numbers_of(clip)[0] == 25 * start
+            if start in (0.0, 11.0):
+                time.sleep(0.8)
+
+
+def test_work_that_is_no_longer_wanted_is_given_up(decoder, video):
+    decoder.probe(video)
+    pids = decoder.worker_pids
+    clips = decoder.clips(video, [0.01 * number for number in range(3000)], ClipSpec(32, 10.0, 112))
+    next(clips)
+    clips.close()
+    assert numbers_of(next(decoder.clips(video, [2.0], SPEC))) == [50, 55, 60, 65]
+    assert decoder.worker_pids == pids
+
+
+def test_two_files_at_once(decoder, video):
+    one = decoder.clips(video, [0.0, 2.0, 4.0], SPEC)
+    other = decoder.clips(video, [1.0, 3.0, 5.0], SPEC)
+    pairs = [(numbers_of(a)[0], numbers_of(b)[0]) for a, b in zip(one, other, strict=True)]
+    assert pairs == [(0, 25), (50, 75), (100, 125)]
+    assert len(decoder.worker_pids) == 1
+
+
+def test_map_keeps_the_order_and_reports_bad_files(video, tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    jobs = [(video, [float(number), number + 0.4]) for number in range(8)]
+    jobs.insert(3, (tmp_path / "text.mp4", [0.0]))
+    with WatchedDecoder(num_workers=2) as watched:
+        results = list(watched.map(iter(jobs), SPEC))
+        assert [job for job, _ in results] == jobs
+        assert isinstance(results[3][1], DecodeError)
+        good = [clips for number, (_, clips) in enumerate(results) if number != 3]
+        assert [[numbers_of(clip)[0] for clip in clips] for clips in good] == [
+            [25 * number, 25 * number + 10] for number in range(8)
+        ]
+        assert len(watched.worker_pids) == 2
+        started = threading.active_count()
+        assert len(list(islice(watched.map(((video, [1.0]) for _ in range(10**6)), SPEC), 3))) == 3
+        assert watched.probe(video).num_frames == 1000
+        assert threading.active_count() <= started
+
+
+def test_close_ends_the_processes_and_is_not_final(video):
+    watched = WatchedDecoder()
+    watched.probe(video)
+    (pid,) = watched.worker_pids
+    watched.close()
+    watched.close()
+    assert not is_alive(pid)
+    assert watched.worker_pids == []
+    assert watched.probe(video).num_frames == 1000
+    watched.close()
+
+
+def test_modules_of_the_working_folder_are_not_imported(video, tmp_path, monkeypatch):
+    for name in ("av", "torch", "json", "socket", "resource"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")
+    monkeypatch.chdir(tmp_path)
+    with WatchedDecoder() as watched:
+        assert watched.probe(video).num_frames == 1000
+
+
+def test_a_process_that_cannot_start_is_no_fault_of_the_file(video, monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    with WatchedDecoder() as watched, pytest.raises(NarravidError, match="does not start: ") as caught:
+        watched.probe(video)
+    assert not isinstance(caught.value, DecodeError)
+    assert "ModuleNotFoundError" in str(caught.value)
+
+
+# A script without a main guard: a library that imported it anew in the child would start over for ever.
+SCRIPT = """
+import os, signal, sys, time
+from narravid.types import ClipSpec
+from narravid.video.watched import WatchedDecoder
+decoder = WatchedDecoder()
+clips = decoder.clips(sys.argv[1], [0.01 * n for n in range(3000)], ClipSpec(32, 10.0, 112))
+next(clips)
+print(*decoder.worker_pids, flush=True)
+{ending}
+"""
+
+ENDINGS = {
+    "end": ("", 0),
+    "exit": ("sys.exit(3)", 3),
+    "exception": ("raise RuntimeError('a fault of the program')", 1),
+    "interrupt": ("time.sleep(60)", -signal.SIGINT),
+    "interrupt at work": ("for clip in clips: pass", -signal.SIGINT),
+    "terminate": ("time.sleep(60)", -signal.SIGTERM),
+    "kill": ("time.sleep(60)", -signal.SIGKILL),
+    "hard exit": ("os._exit(4)", 4),
+}
+
+
+def start_script(video, ending, *, as_file=None):
+    code = SCRIPT.format(ending=ENDINGS[ending][0])
+    command = [sys.executable, "-c", code, str(video)]
+    if as_file is not None:
+        as_file.write_text(code)
+        command = [sys.executable, str(as_file), str(video)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+
+
+def check_script(process, ending):
+    (worker,) = map(int, process.stdout.readline().split())
+    if ENDINGS[ending][1] < 0:
+        os.killpg(process.pid, -ENDINGS[ending][1])  # as a terminal does: the whole group of the program
+    errors = process.communicate(timeout=SECONDS_TO_END)[1]
+    assert process.returncode == ENDINGS[ending][1], errors
+    wait_until_gone(worker)
+    return errors
+
+
+def test_a_script_without_a_main_guard_interrupted_at_work(video, tmp_path):
+    process = start_script(video, "interrupt at work", as_file=tmp_path / "script.py")
+    errors = check_script(process, "interrupt at work")
+    assert errors.count("KeyboardInterrupt") == 1  # the program's own, none of the decoding process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", list(ENDINGS))
+def test_no_process_outlives_the_program(video, ending):
+    check_script(start_script(video, ending), ending)
+
+
+@pytest.mark.slow
+def test_a_forked_copy_of_the_program_gets_its_own_process(video):
+    code = """
+import os, sys
+from narravid.video.watched import WatchedDecoder
+with WatchedDecoder() as decoder:
+    decoder.probe(sys.argv[1])
+    before = decoder.worker_pids
+    child = os.fork()
+    if child == 0:
+        decoder.probe(sys.argv[1])
+        os._exit(0 if set(decoder.worker_pids).isdisjoint(before) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    decoder.probe(sys.argv[1])
+    assert decoder.worker_pids == before
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(video)], check=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_a_long_way_to_the_first_clip_is_progress(tmp_path):
+    path = tmp_path / "one_key_frame.mp4"
+    noise = np.random.default_rng(2).integers(0, 60, (720, 1280, 3), dtype=np.uint8)
+    frames = (numbered_frame(n, 720, 1280) + np.roll(noise, 7 * n, axis=1) // 4 for n in range(400))
     write_video(path, frames, fps=25, preset="ultrafast", keyframe_seconds=1000.0)
-    with WatchedDecoder(stall_seconds=0.6) as watched:
+    with WatchedDecoder(stall_seconds=0.5) as watched:
+        watched.probe(path)  # the start of the process has its own, longer time
         started = time.monotonic()
-        clip = next(watched.clips(path, [79.0], SPEC))
-        assert time.monotonic() - started > 0.6, "too fast to show anything: make the video longer"
-    assert numbers_of(clip) == [1975, 1980, 1985, 1990]
+        clip = next(watched.clips(path, [7.0], SPEC))
+        seconds = time.monotonic() - started
+    assert numbers_of(clip) == [175, 180, 185, 190]
+    assert seconds > 0.5, "too fast to show anything: make the video longer"
