@@ -66,7 +66,7 @@ class DemoRecipe:
     """
 
     seed: int = 0
-    num_steps: int = 450
+    num_steps: int = 600
     num_queries: int = 10
     control: bool = True
     world: WorldConfig = field(default_factory=lambda: preset("demo"))

@@ -48,7 +48,7 @@ def demo_training(root: Path, *, captions: Path | None, num_steps: int, seed: in
             video=S3DConfig(stem="plain", width_multiplier=0.25, num_inception_blocks=5, embed_dim=128),
             word_dim=64,
             hidden_dim=256,
-            clip_spec=ClipSpec(num_frames=8, fps=5.0, size_pixels=48),
+            clip_spec=ClipSpec(num_frames=8, fps=4.0, size_pixels=48),
             max_words=12,
             similarity="cosine",
             temperature=0.1,

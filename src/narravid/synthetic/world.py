@@ -56,8 +56,8 @@ PRESETS: dict[str, WorldConfig] = {
             motions=("left", "right", "up", "grow", "spin", "flash"),
         ),
         num_train_videos=120,
-        scene=SceneConfig(min_radius=0.2, max_radius=0.28),
-        narration=NarrationConfig(alignable_share=0.7, timing_std_seconds=2.0),
+        scene=SceneConfig(fps=8.0, min_radius=0.2, max_radius=0.28),
+        narration=NarrationConfig(alignable_share=0.7, timing_std_seconds=2.0, canonical_share=0.6),
     ),
     "howto": WorldConfig(
         num_train_videos=400,
