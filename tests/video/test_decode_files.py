@@ -91,7 +91,8 @@ def test_a_playlist_in_disguise_reaches_no_network(tmp_path, name):
         if name == "a.ffconcat":
             lines = ["ffconcat version 1.0", f"file '{address}'"]
         (tmp_path / name).write_text("\n".join(lines) + "\n")
-        with pytest.raises(DecodeError):
+        reason = "Invalid data" if name == "a.mp4" else "a playlist is not followed"
+        with pytest.raises(DecodeError, match=reason):
             probe(tmp_path / name)
         with pytest.raises(TimeoutError):
             server.accept()

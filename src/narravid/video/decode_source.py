@@ -30,6 +30,12 @@ __all__ = ["TimedFrame", "VideoSource", "explain", "no_frame_error"]
 MAX_PIXELS = 2**27  # 16k x 8k: a header that claims more is an attack, not a video
 UNINDEXED_SEEK_SECONDS = 3.0  # without an index, a gap longer than this is worth a seek
 SKIP_MARGIN_SECONDS = 0.1
+# Formats whose files only name other files or addresses: a stranger's must not send us there, and waiting for
+# what a playlist promises can take minutes. All other formats of this FFmpeg are read.
+PLAYLISTS = frozenset(
+    {"applehttp", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"}
+)
+READABLE_FORMATS = ",".join(sorted(av.formats_available - PLAYLISTS))
 # Codecs in which nothing ever refers to a non-reference frame, so that leaving some out changes no other.
 SKIPPABLE_CODECS = frozenset({"h264", "mpeg4", "mpeg1video", "mpeg2video"})
 
@@ -98,13 +104,16 @@ class VideoSource:
         try:
             if Path(self.path).is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            # "file:" keeps names with colons from being taken for protocols; the white list keeps playlists
-            # inside a stranger's file from opening network addresses.
+            # "file:" keeps names with colons from being taken for protocols; the white list keeps what a file
+            # names within it from being fetched from the network.
             self._container = av.open(
                 f"file:{os.path.abspath(self.path)}",
-                options={"protocol_whitelist": "file"},
+                options={"protocol_whitelist": "file", "format_whitelist": READABLE_FORMATS},
                 metadata_errors="replace",
             )
+        except av.ArgumentError as error:
+            reason = f"cannot be opened as a video: {explain(error)} (a playlist is not followed)"
+            raise DecodeError(self.path, reason) from error
         except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
             raise DecodeError(self.path, f"cannot be opened as a video: {explain(error)}") from error
         try:
