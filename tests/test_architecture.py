@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "narravid"
 
 ROWS = (
-    {"errors", "types", "config", "files", "progress", "distributed"},
+    {"errors", "types", "config", "files", "locks", "progress", "distributed"},
     {"losses", "metrics"},
     {"video", "text"},
     {"models"},

@@ -114,6 +114,17 @@ def test_a_killed_save_leaves_the_old_model(folder, model):
     assert narravid.load(folder).weights_hash == model.weights_hash
 
 
+def test_a_model_that_a_killed_save_had_set_aside_is_named(folder):
+    folder.rename(folder.with_name(".model.77.previous"))
+    for path in (folder, folder.parent):
+        with pytest.raises(CheckpointError, match=r"a save was killed .*\.model\.77\.previous, to model"):
+            narravid.load(path)
+
+
+def test_all_files_may_be_read_by_whom_the_umask_says(folder):
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
 def test_nothing_at_the_path(tmp_path):
     with pytest.raises(CheckpointError, match="no such file or folder"):
         narravid.load(tmp_path / "absent")

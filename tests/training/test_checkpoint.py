@@ -115,6 +115,13 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
     ]
 
 
+def test_a_model_that_was_being_replaced_comes_back(tmp_path):
+    (tmp_path / ".model.77.previous").mkdir()
+    (tmp_path / ".model.77.previous" / "weights").touch()
+    checkpoint.remove_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["model", "weights"]
+
+
 def test_random_state_goes_back_to_where_it_was():
     with torch.random.fork_rng(devices=[]):
         state = checkpoint.random_state()

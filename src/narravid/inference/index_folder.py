@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from narravid.config import from_dict, to_dict
-from narravid.errors import NarravidError
 from narravid.files import read_json, write_json
+from narravid.locks import hold_lock
 from narravid.types import Similarity
 
 __all__ = [
@@ -26,7 +24,6 @@ __all__ = [
 ]
 
 INFO_NAME = "index.json"
-LOCK_NAME = ".lock"
 TABLE_FOLDER = "clips.lance"
 FORMAT_VERSION = 1
 
@@ -112,14 +109,7 @@ def write_lock(folder: Path) -> Iterator[None]:
     Raises:
         NarravidError: If another process holds it.
     """
-    lock = FileLock(folder / LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise NarravidError(
-            f"another process is writing to the index {folder}; try again when it is done"
-        ) from error
-    try:
+    with hold_lock(
+        folder, busy=f"another process is writing to the index {folder}; try again when it is done"
+    ):
         yield
-    finally:
-        lock.release()

@@ -6,8 +6,6 @@ and what the family needs besides, such as `vocabulary.json`. A run folder holds
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from narravid.errors import CheckpointError
-from narravid.files import read_json, write_atomically, write_json
+from narravid.files import read_json, replace_folder, set_aside, write_atomically, write_json
 from narravid.models.checkpoints import load_published, load_tensors_strictly
 from narravid.models.dual_encoder import S3DDualEncoder
 from narravid.models.registry import FAMILIES, family_of
@@ -50,6 +48,14 @@ def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Pix
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return load_published(path).to(device)
+    for folder in (path, path / RUN_MODEL_FOLDER):
+        previous = set_aside(folder)
+        if previous is not None:
+            raise CheckpointError(
+                folder,
+                "a save was killed while it replaced this model; resume the run, or rename the former model, "
+                f"{previous.name}, to {folder.name}",
+            )
     if not path.is_dir():
         raise CheckpointError(
             path,
@@ -78,11 +84,8 @@ def save_model(model: S3DDualEncoder, folder: Path) -> None:
     name, family = family_of(model)
     if folder.exists() and not _replaceable(folder):
         raise ValueError(f"{folder} exists and is no model folder; choose another place for the model")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    try:
+
+    def write(fresh: Path) -> None:
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
         write_atomically(fresh / WEIGHTS_FILE, lambda temporary: save_file(tensors, temporary))
         family.write_assets(model, fresh)
@@ -94,22 +97,12 @@ def save_model(model: S3DDualEncoder, folder: Path) -> None:
             "weights_hash": model.weights_hash,
         }
         write_json(fresh / CONFIG_FILE, described)
-        _put_in_place(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+
+    replace_folder(folder, write)
 
 
 def _replaceable(folder: Path) -> bool:
     return folder.is_dir() and ((folder / WEIGHTS_FILE).is_file() or not any(folder.iterdir()))
-
-
-def _put_in_place(fresh: Path, folder: Path) -> None:
-    # A folder cannot be renamed over one with files in it, so an old one steps aside, whole, for that moment.
-    previous = folder.with_name(f".{folder.name}.{os.getpid()}.previous")
-    if folder.exists():
-        folder.rename(previous)
-    fresh.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _load_folder(folder: Path) -> S3DDualEncoder:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from narravid.errors import CheckpointError
-from narravid.files import write_atomically
+from narravid.files import remove_leftovers, write_atomically
 
 __all__ = [
     "CHECKPOINT_FOLDER",
@@ -127,17 +126,9 @@ def prune_checkpoints(run: Path, *, keep_last: int, best_step: int | None) -> No
 
 
 def remove_unfinished(run: Path) -> None:
-    """Delete what a killed run left half written: temporary files, a model folder on its way in or out."""
-    leftovers = [
-        *run.glob(".*.partial"),
-        *run.glob(".*.previous"),
-        *(run / CHECKPOINT_FOLDER).glob(".*.partial"),
-    ]
-    for path in leftovers:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    """Tidy up after a killed run: nothing half written stays, a model that was being replaced comes back."""
+    remove_leftovers(run)
+    remove_leftovers(run / CHECKPOINT_FOLDER)
 
 
 def save_failed_batch(run: Path, batch: object, *, step: int) -> Path:

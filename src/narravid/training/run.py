@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import tempfile
@@ -14,13 +13,11 @@ from typing import Any
 
 import torch
 
-from narravid.errors import ConfigError, NarravidError
+from narravid.errors import ConfigError
 from narravid.files import read_json, write_json
+from narravid.locks import hold_lock
 from narravid.training.checkpoint import CHECKPOINT_FOLDER
 from narravid.training.logging import LOG_NAME
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = [
     "CONFIG_NAME",
@@ -34,7 +31,6 @@ __all__ = [
 
 CONFIG_NAME = "config.json"
 ENVIRONMENT_NAME = "environment.json"
-LOCK_NAME = ".lock"
 MODEL_FOLDER = "model"
 
 
@@ -107,18 +103,8 @@ def lock_run(run: Path) -> Iterator[None]:
     Raises:
         NarravidError: If another process is training in the folder.
     """
-    if sys.platform == "win32":
+    with hold_lock(run, busy=f"{run} is in use: another process is training in it"):
         yield
-        return
-    descriptor = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NarravidError(f"{run} is in use: another process is training in it") from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _environment() -> dict[str, Any]:
