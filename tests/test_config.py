@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from narravid.config import from_dict, to_dict
+from narravid.config import check_choices, from_dict, to_dict
 from narravid.errors import ConfigError
 
 
@@ -32,6 +32,12 @@ def test_round_trip() -> None:
     assert data == {"inner": {"rate": 0.5, "kind": "b"}, "sizes": [3], "note": "x"}
     assert from_dict(Outer, data, source="test") == config
     assert from_dict(Outer, {}, source="test") == Outer()
+
+
+def test_choices_are_checked_against_the_annotation() -> None:
+    check_choices(Inner(kind="b"))
+    with pytest.raises(ValueError, match="kind must be one of 'a', 'b', got 'c'"):
+        check_choices(Inner(kind="c"))  # type: ignore[arg-type]
 
 
 def test_unknown_keys_are_refused_with_the_nearest() -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import pydantic
 
 from narravid.errors import ConfigError
 
-__all__ = ["from_dict", "to_dict"]
+__all__ = ["check_choices", "from_dict", "to_dict"]
 
 ConfigT = TypeVar("ConfigT")
 
@@ -53,6 +53,21 @@ def from_dict(cls: type[ConfigT], data: Mapping[str, Any], *, source: str) -> Co
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{source}: {key}: {first['msg']}, got {first['input']!r}", key=key) from error
+
+
+def check_choices(config: Any) -> None:  # noqa: ANN401 - any dataclass instance
+    """Make sure that every field annotated with a `Literal` holds one of its values; for `__post_init__`.
+
+    A configuration written in Python is not checked by its annotations, and a misspelt choice would fall
+    through to whatever stands last.
+
+    Raises:
+        ValueError: If one does not; names the field, its value and the choices.
+    """
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
+            choices = ", ".join(repr(choice) for choice in get_args(hint))
+            raise ValueError(f"{name} must be one of {choices}, got {getattr(config, name)!r}")
 
 
 def _refuse_unknown(cls: type, data: Mapping[str, Any], source: str, *, prefix: str) -> None:

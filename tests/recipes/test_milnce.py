@@ -227,6 +227,17 @@ def test_faults_of_other_settings_are_named(videos, tmp_path):
         )
     with pytest.raises(ValueError, match="must not be negative"):
         dataclasses.replace(recipe, seed=-1)
+    with pytest.raises(ValueError, match="dtype must be one of 'float32', 'bfloat16', got 'float16'"):
+        dataclasses.replace(recipe, dtype="float16")
+    for setting, values, message in (
+        ("data", {"storage": "disk"}, "storage must be one of 'files', 'memory', got 'disk'"),
+        ("data", {"batch_size": 0}, "batch_size must be at least 1"),
+        ("data", {"max_vocabulary_words": 0}, "max_vocabulary_words must be at least 1"),
+        ("data", {"max_memory_gib": 0.0}, "max_memory_gib must be positive"),
+        ("evaluation", {"num_windows": 0}, "num_windows and batch_size must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            changed(recipe, setting, **values)
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_untouched(finished, videos):
@@ -253,6 +264,9 @@ def test_resuming_on_other_videos_is_refused(tmp_path):
         resume_run(run)
     (root / "red1.vtt").write_text(text)
     assert resume_run(run).step == 2
+    (run / "corpus.json").unlink()
+    with pytest.raises(ConfigError, match=r"corpus\.json, which says what the run is trained on, is gone"):
+        resume_run(run)
 
 
 def test_folders_without_a_run_or_with_an_unknown_one_are_refused(finished, tmp_path):

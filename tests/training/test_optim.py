@@ -48,6 +48,22 @@ def test_cosine_agrees_with_pytorchs_scheduler():
         reference.step()
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_step_counts_as_a_change_of_the_weights(name):
+    net = make_net()
+    optimizer = build_optimizer(OptimConfig(name=name), net.parameters())
+    before = [parameter._version for parameter in net.parameters()]
+    net(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    assert all(now._version > then for now, then in zip(net.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize(("field", "value"), [("name", "lamb"), ("decay", "none"), ("schedule", "linear")])
+def test_a_misspelt_choice_is_refused(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be one of .*, got '{value}'"):
+        OptimConfig(**{field: value})
+
+
 def test_constant_schedule_stays_at_lr_after_the_warm_up():
     config = OptimConfig(lr=2.0, schedule="constant", warmup_steps=4)
     rates = [learning_rate_at(config, step, num_steps=8) for step in range(8)]

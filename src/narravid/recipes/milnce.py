@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from narravid.config import to_dict
+from narravid.config import check_choices, to_dict
 from narravid.data.loader import LoadingReport
 from narravid.data.narrated import NarratedVideo
 from narravid.errors import ConfigError
@@ -75,6 +75,7 @@ class MILNCERecipe:
     workers: int = 0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.seed < 0 or self.workers < 0:
             raise ValueError(f"seed and workers must not be negative, got {self.seed} and {self.workers}")
         if self.model.word_vectors is not None and self.data.vocabulary is None:
@@ -102,14 +103,14 @@ class MILNCERecipe:
             evaluation=self.evaluation.absolute(),
         )
         videos = find_corpus(recipe.data)
+        if resume:
+            _refuse_another_corpus(run, videos)
         vocabulary = recipe._vocabulary(videos, run if resume else None)
         model = build_model(recipe.model, vocabulary, seed=recipe.seed, device=pick_device(recipe.device))
         report = LoadingReport()
         trainer = recipe._trainer(model, videos, run, report)
-        if resume:
-            _refuse_another_corpus(run, videos)
-        else:
-            run.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            refuse_existing_run(run)  # again: decoding into memory takes long, and another run may have begun
             vocabulary.save(run / VOCABULARY_NAME)
             write_json(run / CORPUS_NAME, _describe_corpus(videos))
             create_run(run, recipe=RECIPE_NAME, config=to_dict(recipe))
@@ -158,7 +159,10 @@ def _describe_corpus(videos: Sequence[NarratedVideo]) -> dict[str, object]:
 
 
 def _refuse_another_corpus(run: Path, videos: Sequence[NarratedVideo]) -> None:
-    begun, now = read_json(run / CORPUS_NAME), _describe_corpus(videos)
+    path = run / CORPUS_NAME
+    if not path.is_file():
+        raise ConfigError(f"{path}, which says what the run is trained on, is gone; put it back")
+    begun, now = read_json(path), _describe_corpus(videos)
     if begun != now:
         raise ConfigError(
             f"the videos or captions have changed since {run} began ({begun['num_videos']} videos with"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from narravid.config import check_choices
 from narravid.data.narrated import ClipSampling
 from narravid.models.s3d import S3DConfig
 from narravid.types import ClipSpec, Crop, Similarity
@@ -46,12 +47,19 @@ class NarratedDataConfig:
     max_memory_gib: float = 2.0
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.batch_size * self.sampling.clips_per_video < 2:
             raise ValueError(
                 "a contrastive batch needs at least 2 clips; raise batch_size or clips_per_video"
             )
         if self.min_word_count < 1:
             raise ValueError(f"min_word_count must be at least 1, got {self.min_word_count}")
+        if self.max_vocabulary_words is not None and self.max_vocabulary_words < 1:
+            raise ValueError(f"max_vocabulary_words must be at least 1, got {self.max_vocabulary_words}")
+        if not self.max_memory_gib > 0:
+            raise ValueError(f"max_memory_gib must be positive, got {self.max_memory_gib}")
 
     def absolute(self) -> NarratedDataConfig:
         """The same with absolute paths, so that a run can be resumed from any folder."""
@@ -119,6 +127,12 @@ class EvaluationConfig:
     pairs: Path | None = None
     num_windows: int = 4
     batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.num_windows, self.batch_size) < 1:
+            raise ValueError(
+                f"num_windows and batch_size must be at least 1, got {self.num_windows} and {self.batch_size}"
+            )
 
     def absolute(self) -> EvaluationConfig:
         """The same with absolute paths."""

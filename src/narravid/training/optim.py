@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from narravid.config import check_choices
+
 __all__ = [
     "OptimConfig",
     "build_optimizer",
@@ -43,7 +45,7 @@ class OptimConfig:
         max_grad_norm: Gradients with a larger L2 norm are scaled down to it; None leaves them.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of its range or a choice is none of those named.
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
@@ -58,6 +60,7 @@ class OptimConfig:
     max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be a positive number, got {self.lr}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
@@ -156,10 +159,20 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
         ValueError: If nothing is trainable.
     """
     groups = parameter_groups(parameters, weight_decay=config.weight_decay, decay=config.decay)
+    optimizer: torch.optim.Optimizer
     if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, betas=config.betas, fused=True)
+        optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    else:
+        kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+        optimizer = kind(groups, lr=config.lr, betas=config.betas, fused=True)
+    optimizer.register_step_post_hook(_count_as_written)
+    return optimizer
+
+
+def _count_as_written(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Tell PyTorch of the change of the weights, which a model's hash relies on; fused kernels do not."""
+    for group in optimizer.param_groups:
+        torch.autograd.graph.increment_version(group["params"])
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
