@@ -37,7 +37,12 @@ def test_a_model_is_trained_and_the_end_says_what_came_of_it(videos, tmp_path, c
     assert main([*words, "--trainer.num-steps", "4"]) == 2
     assert "go on with `narravid resume" in capsys.readouterr().err
     assert main(["resume", str(run)]) == 0
-    assert capsys.readouterr().out.startswith("4 steps in ")
+    finished, steps, _ = capsys.readouterr().out.splitlines()
+    assert finished == "this run was finished already; nothing was left to train"
+    assert steps.startswith("4 steps in ")
+    (run / "log.jsonl").unlink()
+    assert main(["resume", str(run)]) == 0
+    assert "4 steps in " in capsys.readouterr().out
 
 
 def test_the_published_setting_needs_no_option_but_the_two_folders(videos, tmp_path, capsys):

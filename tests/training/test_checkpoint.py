@@ -93,10 +93,17 @@ def test_pruning_keeps_the_last_and_the_best(tmp_path):
     for step in (10, 20, 30, 100_000_000):
         save(tmp_path, step)
     (tmp_path / "checkpoints" / "step_best.pt").touch()
-    checkpoint.prune_checkpoints(tmp_path, keep_last=1, best_step=20)
+    checkpoint.prune_checkpoints(tmp_path, step=100_000_000, keep_last=1, best_step=20)
     assert [step for step, _ in checkpoint.list_checkpoints(tmp_path)] == [20, 100_000_000]
-    checkpoint.prune_checkpoints(tmp_path, keep_last=1, best_step=None)
+    checkpoint.prune_checkpoints(tmp_path, step=100_000_000, keep_last=1, best_step=None)
     assert [step for step, _ in checkpoint.list_checkpoints(tmp_path)] == [100_000_000]
+
+
+def test_a_damaged_checkpoint_from_before_resuming_does_not_push_out_a_good_one(tmp_path):
+    for step in (10, 20, 30):
+        save(tmp_path, step)
+    checkpoint.prune_checkpoints(tmp_path, step=20, keep_last=1, best_step=None)
+    assert [step for step, _ in checkpoint.list_checkpoints(tmp_path)] == [20, 30]
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):

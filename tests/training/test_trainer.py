@@ -107,9 +107,10 @@ class ExplodingTask(LineTask):
         return {"loss": loss.exp() - loss.exp().detach() + (loss - loss.detach()).abs().sqrt()}
 
 
-def test_an_infinite_gradient_stops_the_run_where_gradients_are_clipped(tmp_path):
+@pytest.mark.parametrize("max_grad_norm", [None, 1.0])
+def test_an_infinite_gradient_stops_the_run_before_the_weights_change(tmp_path, max_grad_norm):
     task = ExplodingTask()
-    optim = OptimConfig(max_grad_norm=1.0)
+    optim = OptimConfig(max_grad_norm=max_grad_norm)
     with pytest.raises(NonFiniteError, match=r"the norm of the gradient is (nan|inf) at step 1"):
         make_trainer(tmp_path, task, optim=optim).fit()
     assert task.line.weight.item() == 0.0
@@ -206,7 +207,7 @@ def test_resuming_a_finished_run_trains_no_more_but_makes_up_for_lost_output(tmp
     again = make_trainer(tmp_path, task, export=exported.append).fit(resume=True)
     assert task.modes == []
     assert task.line.weight.item() > 0.9
-    assert (again.step, again.seconds >= log[-1]["seconds"]) == (6, True)
+    assert (again.resumed_at, again.step, again.seconds >= log[-1]["seconds"]) == (6, 6, True)
     assert (tmp_path / "curves.png").exists()
     assert len(exported) == 2
     assert read_log(tmp_path) == log
@@ -231,6 +232,8 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
 
 
 def test_settings_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, got 'bf16'"):
+        make_trainer(tmp_path / "run", LineTask()).fit(dtype="bf16")
     with pytest.raises(ValueError, match="warmup_steps is 9"):
         make_trainer(tmp_path / "run", LineTask(), optim=OptimConfig(warmup_steps=9))
     frozen = LineTask().requires_grad_(False)

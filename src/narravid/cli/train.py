@@ -53,7 +53,10 @@ def describe_result(result: TrainingResult, run: Path) -> str:
         run: The run folder.
     """
     losses = [entry["loss"] for entry in read_log(run) if entry["event"] == "train"]
-    lines = [f"{result.step} steps in {result.seconds:.0f} s, loss {losses[0]:.4g} -> {losses[-1]:.4g}"]
+    course = f", loss {losses[0]:.4g} -> {losses[-1]:.4g}" if losses else ""
+    lines = [f"{result.step} steps in {result.seconds:.0f} s{course}"]
+    if result.resumed_at == result.step:
+        lines.insert(0, "this run was finished already; nothing was left to train")
     if result.metrics:
         measured = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
         lines.append(f"last evaluation: {measured}; the best was at step {result.best_step}")

@@ -118,10 +118,15 @@ def latest_checkpoint(run: Path) -> dict[str, Any] | None:
     return None
 
 
-def prune_checkpoints(run: Path, *, keep_last: int, best_step: int | None) -> None:
-    """Delete all but the last `keep_last` checkpoints and the one of `best_step`."""
-    for step, path in list_checkpoints(run)[:-keep_last]:
-        if step != best_step:
+def prune_checkpoints(run: Path, *, step: int, keep_last: int, best_step: int | None) -> None:
+    """Delete all but the last `keep_last` checkpoints up to `step`, and the one of `best_step`.
+
+    Later ones stand there only if they were damaged when the run was resumed: they must not count as the
+    last ones, and go when training comes past them.
+    """
+    reached = [(saved, path) for saved, path in list_checkpoints(run) if saved <= step]
+    for saved, path in reached[:-keep_last]:
+        if saved != best_step:
             path.unlink()
 
 

@@ -175,9 +175,11 @@ class TrainingResult:
         metrics: The last evaluation's numbers; empty without one.
         best_step: Step of the best evaluation, or None without one.
         seconds: Training time in all sessions, evaluations included.
+        resumed_at: Step at which this session began; equal to `step` when nothing was left to train.
     """
 
     step: int
     metrics: dict[str, float]
     best_step: int | None
     seconds: float
+    resumed_at: int = 0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, get_args
 
 import torch
 from torch import nn
@@ -111,10 +111,13 @@ class Trainer(Generic[BatchT]):
             What came of it. The task is left in eval mode.
 
         Raises:
+            ValueError: If the dtype is not known.
             ConfigError: If the folder holds checkpoints and `resume` is not set.
             CheckpointError: If the checkpoint does not fit the task, the optimiser or the schedule.
             NonFiniteError: If loss or gradient are not finite; the batch is saved in the run folder.
         """
+        if dtype not in get_args(Precision):
+            raise ValueError(f"dtype must be one of {', '.join(get_args(Precision))}, got {dtype!r}")
         self._dtype = dtype
         self._run.mkdir(parents=True, exist_ok=True)
         if not resume and checkpoint.list_checkpoints(self._run):
@@ -127,11 +130,14 @@ class Trainer(Generic[BatchT]):
             torch.manual_seed(seed)
             if resume:
                 self._restore()
+            resumed_at = self.step
             self._started = time.perf_counter()
             with RunLog(self._run / LOG_NAME) as log:
                 self._loop(log)
             self._finish()
-        return TrainingResult(self.step, self._last_metrics, self._best_step, self._seconds())
+        return TrainingResult(
+            self.step, self._last_metrics, self._best_step, self._seconds(), resumed_at=resumed_at
+        )
 
     def _loop(self, log: RunLog) -> None:
         self._task.train()
@@ -161,11 +167,13 @@ class Trainer(Generic[BatchT]):
         if not math.isfinite(numbers["loss"]):
             raise self._non_finite("the loss", numbers["loss"], batch)
         values["loss"].backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients, foreach=True)
+        numbers["grad_norm"] = float(norm)
+        if not math.isfinite(numbers["grad_norm"]):
+            raise self._non_finite("the norm of the gradient", numbers["grad_norm"], batch)
         if self._optim.max_grad_norm is not None:
-            norm = float(nn.utils.clip_grad_norm_(self._parameters, self._optim.max_grad_norm, foreach=True))
-            if not math.isfinite(norm):
-                raise self._non_finite("the norm of the gradient", norm, batch)
-            numbers["grad_norm"] = norm
+            nn.utils.clip_grads_with_norm_(self._parameters, self._optim.max_grad_norm, norm, foreach=True)
         self._optimizer.step()
         return numbers
 
@@ -193,9 +201,8 @@ class Trainer(Generic[BatchT]):
         improved = self._is_due(self._config.evaluate_every_steps) and self._evaluate(log)
         if improved or self._is_due(self._config.checkpoint_every_steps):
             checkpoint.save_checkpoint(self._run, self._state())
-            checkpoint.prune_checkpoints(
-                self._run, keep_last=self._config.keep_checkpoints, best_step=self._best_step
-            )
+            keep = self._config.keep_checkpoints
+            checkpoint.prune_checkpoints(self._run, step=self.step, keep_last=keep, best_step=self._best_step)
 
     def _evaluate(self, log: RunLog) -> bool:
         """Measure, log, and export when the model is the best so far; says whether it is."""
