@@ -1,7 +1,7 @@
 """What `make demo` reaches and costs, for several seeds: `python benchmarks/demo.py --seeds 0 1 2`.
 
-Prints, for each seed, retrieval in the held-out videos, searches answered, seconds and the most memory that all its
-processes held together (Linux; the sum of resident sizes, which counts shared pages more than once).
+Prints, for each seed, retrieval in the held-out videos, searches answered, seconds and the most memory that
+all its processes held together (Linux; the sum of resident sizes, which counts shared pages more than once).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 
 POLL_SECONDS = 0.5
 GIBIBYTE_KIB = 1024**2
+HEADER = (
+    "seed  R@1 %  R@5 %  R@10 %  MedR | control R@10 %  MedR | untrained R@10 % | searches | seconds | GiB"
+)
 
 
 def main() -> None:
@@ -60,7 +63,8 @@ def _row(seed: int, output: Path) -> str:
     searches = [query["correct"] for query in metrics["queries"]]
     recalls = "  ".join(f"{100 * trained[key]:>5.1f}" for key in ("R@1", "R@5", "R@10"))
     return (
-        f"{seed:>4}  {recalls}  {trained['MedR']:>5g} | {100 * control['R@10']:>14.1f}  {control['MedR']:>4g} | "
+        f"{seed:>4}  {recalls}  {trained['MedR']:>5g} | "
+        f"{100 * control['R@10']:>14.1f}  {control['MedR']:>4g} | "
         f"{100 * untrained['R@10']:>16.1f} | {sum(searches):>5}/{len(searches)} | {seconds:>7.0f} | "
         f"{peak_kib / GIBIBYTE_KIB:.1f}"
     )
