@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+import types
 
 import pytest
+import torch
 
-from narravid.cli.main import COMMANDS, main
+from narravid.cli.main import COMMANDS, Command, main
 
 SUBCOMMANDS = {"train": "milnce", "evaluate": "retrieval"}
 
@@ -109,6 +112,47 @@ def test_debug_shows_the_traceback(capsys):
     assert "ConfigError" in said
 
 
+@dataclasses.dataclass(frozen=True)
+class Fails:
+    """Fail as the environment says."""
+
+    def run(self):
+        raise FAILURES[os.environ["FAILURE"]]
+
+
+FAILURES = {
+    "GPU": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore advice"),
+    "CPU": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    "NumPy": MemoryError("Unable to allocate 7 PiB"),
+    "bare": MemoryError(),
+    "other": RuntimeError("size of tensor a (3)\nmust match"),
+    "pipe": BrokenPipeError(32, "Broken pipe"),
+}
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "message"),
+    [
+        ("GPU", 1, "out of memory; try a smaller batch, .* [(]CUDA out of memory"),
+        ("CPU", 1, "out of memory; .*you tried to allocate 9 bytes"),
+        ("NumPy", 1, "out of memory; .*Unable to allocate 7 PiB"),
+        ("bare", 1, "out of memory; .*no details"),
+        ("other", 1, r"RuntimeError: size of tensor a \(3\) must match \(--debug shows where\)"),
+        ("pipe", 2, "Broken pipe"),  # within the program: the reader of the output is still there
+    ],
+)
+def test_a_failure_in_mid_work_is_one_line_and_debug_shows_all(failure, status, message, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fails", types.SimpleNamespace(Fails=Fails))
+    monkeypatch.setitem(COMMANDS, "fails", Command("fails", "Fails", "fail"))
+    monkeypatch.setenv("FAILURE", failure)
+    assert main(["fails"]) == status
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.match(f"narravid: .*{message}", said)
+    assert main(["fails", "--debug"]) == status
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
 def test_warnings_are_one_line_too():
     script = (
         "import warnings; from narravid.cli import main as cli; from dataclasses import dataclass\n"
@@ -144,5 +188,22 @@ def test_a_reader_that_leaves_early_is_no_error():
         assert process.stderr is not None
         process.stdout.close()
         said = process.stderr.read().decode()
-        assert process.wait(60) in (0, 120)
-    assert "Traceback" not in said
+        assert process.wait(60) == 0
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["search", "red", "--index", "i"],
+        ["index", ".", "--model", "m", "--index", "i"],
+        ["evaluate", "retrieval", "--pairs", "p.csv", "--model", "m"],
+    ],
+)
+def test_a_device_that_is_not_there_is_a_mistake_like_any_other(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "video.mp4").write_bytes(b"x")
+    assert main([*words, "--device", "cuda:999"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("narravid: device 'cuda:999' cannot be used: ")
+    assert error.count("\n") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -17,8 +18,12 @@ from narravid.errors import ConfigError, NarravidError
 __all__ = ["COMMANDS", "Command", "main"]
 
 EXIT_OK = 0
+EXIT_FAILURE = 1
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+"""What PyTorch and the system say when there is too little, on a GPU and on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line without the program's name; None takes those of this process.
 
     Returns:
-        Exit status: what the command returned, 2 after a mistake of the user, 130 after Ctrl-C.
+        Exit status: what the command returned, 1 after a failure in mid-work such as too little memory, 2
+        after a mistake of the user, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -62,20 +68,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return _dispatch([word for word in words if word != "--debug"])
+            status = _dispatch([word for word in words if word != "--debug"])
+            sys.stdout.flush()
+            return status
         except KeyboardInterrupt:
             print("narravid: interrupted", file=sys.stderr)
             return EXIT_INTERRUPTED
-        except BrokenPipeError:
-            # The reader of our output (head, less) has gone; nothing is left to say to it.
-            sys.stderr.close()
-            return EXIT_OK
-        except (NarravidError, ValueError, OSError) as error:
+        except (NarravidError, ValueError, OSError, RuntimeError, MemoryError) as error:
+            if isinstance(error, BrokenPipeError) and _reader_has_gone():
+                return EXIT_OK
             if debug:
                 traceback.print_exc()
             else:
-                print(f"narravid: {' '.join(str(error).split())}", file=sys.stderr)
-            return EXIT_MISTAKE
+                print(f"narravid: {_describe(error)}", file=sys.stderr)
+            return EXIT_FAILURE if isinstance(error, RuntimeError | MemoryError) else EXIT_MISTAKE
+
+
+def _reader_has_gone() -> bool:
+    """Whether the broken pipe is that to the reader of our output (head, less), not one within."""
+    try:
+        print(flush=True)  # something to say, since what broke the pipe may not be kept for a second try
+    except BrokenPipeError:
+        # What is still to be said goes nowhere, or Python would complain of it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _describe(error: Exception) -> str:
+    """One line; a failure that is no mistake of the user says what kind it is and how to see more."""
+    said = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(sign in said for sign in OUT_OF_MEMORY):
+        return f"out of memory; try a smaller batch, smaller clips or fewer workers ({said or 'no details'})"
+    if isinstance(error, RuntimeError):
+        return f"{type(error).__name__}: {said} (--debug shows where)"
+    return said
 
 
 def _dispatch(words: Sequence[str]) -> int:
