@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from narravid.errors import ConfigError
 from narravid.recipes.demo import DemoRecipe
 from narravid.recipes.demo_measures import (
     QueryAnswer,
@@ -75,7 +76,7 @@ def test_run_again_it_finds_everything_done(output: Path) -> None:
 
 
 def test_another_seed_in_the_same_folder_is_refused(output: Path) -> None:
-    with pytest.raises(ValueError, match="another toy world"):
+    with pytest.raises(ValueError, match="other options"):
         replace(TINY, seed=2).run(output)
 
 
@@ -124,3 +125,22 @@ def test_an_answer_counts_only_its_first_five_hits() -> None:
 def test_bad_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="num_queries"):
         DemoRecipe(num_queries=0)
+
+
+def test_numbers_below_their_least_are_refused_before_any_work() -> None:
+    with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
+        DemoRecipe(num_steps=0)
+
+
+def test_other_options_in_the_same_folder_are_refused_before_any_work(output: Path) -> None:
+    before = sorted(output.rglob("*"))
+    with pytest.raises(ConfigError, match="other options"):
+        replace(TINY, num_steps=3).run(output)
+    assert sorted(output.rglob("*")) == before
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(ConfigError, match="report.html"):
+        TINY.run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import joblib
-import torch
 
+from narravid.config import to_dict
 from narravid.errors import ConfigError
-from narravid.files import write_json
+from narravid.files import read_json, write_json
 from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.metrics import chance_metrics
 from narravid.models.hub import load
-from narravid.progress import progress_bar
 from narravid.recipes.demo_measures import (
     Gallery,
     ModelMeasures,
@@ -36,20 +34,20 @@ from narravid.recipes.demo_measures import (
     measure_model,
 )
 from narravid.recipes.demo_report import DemoFindings, write_demo_report
+from narravid.recipes.demo_runs import read_losses, train_side_by_side
 from narravid.recipes.demo_training import demo_training
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.narrated import build_model
 from narravid.synthetic.files import write_world
 from narravid.synthetic.world import ToyWorld, WorldConfig, preset
 from narravid.text.words import Vocabulary
-from narravid.training.logging import read_log
-from narravid.training.run import CONFIG_NAME, MODEL_FOLDER
+from narravid.training.run import MODEL_FOLDER
 from narravid.types import ClipSpec, PixelDualEncoder
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["DemoRecipe", "DemoResult"]
 
-POLL_SECONDS = 0.5
+OPTIONS_NAME = "demo.json"
 VOCABULARY_NAME = "vocabulary.json"
 
 
@@ -72,10 +70,9 @@ class DemoRecipe:
     world: WorldConfig = field(default_factory=lambda: preset("demo"))
 
     def __post_init__(self) -> None:
-        if self.seed < 0 or self.num_queries < 1:
-            raise ValueError(
-                f"seed must be at least 0 and num_queries at least 1, got {self.seed} and {self.num_queries}"
-            )
+        for name, least in (("seed", 0), ("num_steps", 1), ("num_queries", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
     def run(self, output: Path) -> DemoResult:
         """Do all of it.
@@ -87,7 +84,7 @@ class DemoRecipe:
             The numbers and where the report lies.
 
         Raises:
-            ConfigError: If the folder belongs to another demo.
+            ConfigError: If the folder holds a demo with other options, or anything else.
         """
         return _Demo(self, output.expanduser().absolute()).run()
 
@@ -116,8 +113,7 @@ class _Demo:
         self._seconds: dict[str, float] = {}
 
     def run(self) -> DemoResult:
-        if self._output.exists() and not self._output.is_dir():
-            raise ConfigError(f"{self._output} is a file; the demo needs a folder")
+        self._claim_folder()
         with self._timed("world"):
             write_world(self._world, self._world_folder, num_workers=joblib.cpu_count())
         with self._timed("training"):
@@ -138,6 +134,26 @@ class _Demo:
         write_json(self._output / "metrics.json", metrics)
         return DemoResult(metrics, report)
 
+    def _claim_folder(self) -> None:
+        """Make sure that the folder is new or this very demo's, before minutes of work go into it."""
+        output, recipe = self._output, self._recipe
+        if output.exists() and not output.is_dir():
+            raise ConfigError(f"{output} is a file; the demo needs a folder")
+        path = output / OPTIONS_NAME
+        options = {"seed": recipe.seed, "num_steps": recipe.num_steps, "world": to_dict(recipe.world)}
+        if path.exists():
+            if read_json(path) != options:
+                raise ConfigError(
+                    f"{output} holds a demo with other options (see {path}); choose another folder"
+                )
+            return
+        foreign = [entry.name for entry in output.glob("[!.]*")]
+        if foreign:
+            raise ConfigError(
+                f"{output} holds {min(foreign)!r} and is no demo's; choose a new or an empty folder"
+            )
+        write_json(path, options)
+
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
         started = time.perf_counter()
@@ -145,17 +161,13 @@ class _Demo:
         self._seconds[part] = time.perf_counter() - started
 
     def _train(self) -> dict[str, Path]:
-        """Train all models at once, each with its share of the processor cores."""
+        """Train the model and the control; their run folders by name."""
         recipes = {"trained": self._training(captions=None)}
         if self._recipe.control:
             true_captions = self._world_folder / "true_transcripts" / "train"
             recipes["control"] = self._training(captions=true_captions)
         runs = {name: self._output / "runs" / name for name in recipes}
-        num_threads = max(1, joblib.cpu_count() // len(recipes))
-        jobs = [joblib.delayed(_train_quietly)(recipes[name], runs[name], num_threads) for name in recipes]
-        parallel = joblib.Parallel(n_jobs=len(recipes))
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            _watch(pool.submit(parallel, jobs), list(runs.values()), num_steps=self._recipe.num_steps)
+        train_side_by_side(recipes, runs, num_steps=self._recipe.num_steps)
         return runs
 
     def _training(self, *, captions: Path | None) -> MILNCERecipe:
@@ -218,7 +230,7 @@ class _Demo:
             measures=measures,
             chance=chance_metrics(len(gallery.steps)),
             attribute_chance=attribute_chance(gallery),
-            losses={name: _losses(run) for name, run in runs.items()},
+            losses={name: read_losses(run) for name, run in runs.items()},
             answers=answers,
             clip_spec=clip_spec,
             seconds=self._seconds,
@@ -228,33 +240,3 @@ class _Demo:
                 f"narravid index YOUR_VIDEOS --model {runs['trained'] / MODEL_FOLDER} --index YOUR_INDEX",
             ),
         )
-
-
-def _train_quietly(recipe: MILNCERecipe, run: Path, num_threads: int) -> None:
-    """Train in a worker process; its own progress goes to a file, since the caller shows that of all."""
-    torch.set_num_threads(num_threads)
-    run.mkdir(parents=True, exist_ok=True)
-    with (run.parent / f"{run.name}.log").open("w", encoding="utf-8") as file, redirect_stderr(file):
-        recipe.train(run, resume=(run / CONFIG_NAME).exists())
-
-
-def _watch(training: Future[Any], runs: Sequence[Path], *, num_steps: int) -> None:
-    """Show the steps of all runs until the training is over; raises what it raised."""
-    with progress_bar("training", num_steps * len(runs), unit="steps") as bar:
-        shown = 0
-        while True:
-            over = training.done()
-            losses = [_losses(run) for run in runs]
-            done = sum(int(points[-1][0]) for points in losses if points)
-            note = ", ".join(f"{points[-1][1]:.2f}" for points in losses if points)
-            if done > shown:
-                bar.advance(done - shown, note=f"loss {note}")
-                shown = done
-            if over:
-                break
-            time.sleep(POLL_SECONDS)
-    training.result()
-
-
-def _losses(run: Path) -> list[tuple[float, float]]:
-    return [(entry["step"], entry["loss"]) for entry in read_log(run) if entry["event"] == "train"]
