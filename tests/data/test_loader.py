@@ -185,6 +185,15 @@ def test_too_many_bad_videos_stop_the_run(corpus, tmp_path):
         load(dataset, batch_size=8)
 
 
+def test_a_bad_video_that_an_epoch_bears_does_not_stop_it_when_resumed(corpus, tmp_path):
+    dataset = make_dataset(with_broken(corpus, tmp_path, num_good=39), FileClips())
+    place = np.random.default_rng([0, 0]).permutation(40).tolist().index(39)
+    report = LoadingReport()
+    load(dataset, batch_size=1, seed=0, start_batch=place, report=report)
+    assert report.num_items == 40 - place < 20  # one of these alone would be more than 5 %
+    assert report.num_replaced >= 1
+
+
 @pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_corpus_without_one_good_video_stops_with_one_clear_line(corpus, tmp_path, num_workers):
     dataset = make_dataset(with_broken(corpus, tmp_path, num_good=0), FileClips())

@@ -124,17 +124,24 @@ def narrated_loader(
         raise ValueError(f"start_batch must be in [0, {total}], got {start_batch}")
     order = np.random.default_rng([seed, epoch]).permutation(len(dataset))[: total * batch_size]
     keys = [(seed, epoch, index) for index in order.tolist()][start_batch * batch_size :]
-    return _batches(dataset, keys, batch_size, num_workers, report or LoadingReport())
+    batches = [keys[first : first + batch_size] for first in range(0, len(keys), batch_size)]
+    # of the whole epoch: one bad video in the last batches must not stop a resumed run that went on unresumed
+    num_to_judge = min(len(order), MIN_ITEMS_TO_JUDGE)
+    return _batches(dataset, batches, num_to_judge, num_workers, report or LoadingReport())
 
 
 def _batches(
-    dataset: NarratedDataset, keys: list[ItemKey], batch_size: int, num_workers: int, report: LoadingReport
+    dataset: NarratedDataset,
+    batches: list[list[ItemKey]],
+    num_to_judge: int,
+    num_workers: int,
+    report: LoadingReport,
 ) -> Iterator[NarratedBatch]:
     # A clean process holds no container, lock or thread of this one, as a forked one would.
     context = multiprocessing.get_context("forkserver") if num_workers else None
     loader: DataLoader[NarratedItem | NarravidError] = DataLoader(
         _ErrorsAsItems(dataset),
-        batch_sampler=[keys[first : first + batch_size] for first in range(0, len(keys), batch_size)],
+        batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=list,
         multiprocessing_context=context,
@@ -147,7 +154,7 @@ def _batches(
             report.add(item)
         _check_share(
             report.num_replaced - num_replaced_before,
-            max(report.num_items - num_before, min(len(keys), MIN_ITEMS_TO_JUDGE)),
+            max(report.num_items - num_before, num_to_judge),
             report,
         )
         yield _collate(items)
