@@ -104,3 +104,9 @@ def test_help_shows_every_option(capsys):
     for option in ("pairs", "model", "output", "num-windows", "batch-size", "device", "dtype", "workers"):
         assert f"--{option}" in text
     assert "(default: 10)" in text
+
+
+def test_an_output_that_is_a_folder_is_refused_before_any_work(folder, tmp_path, capsys):
+    arguments = ["evaluate", "retrieval", "--pairs", str(folder / "pairs.csv"), "--model", "none"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"narravid: {tmp_path} is a folder; the result needs a file\n"

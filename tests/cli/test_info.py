@@ -66,3 +66,10 @@ def test_what_it_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert "cannot be opened as a video" in capsys.readouterr().err
     assert main(["info", str(tmp_path / "missing")]) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_nothing_at_the_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["info", str(tmp_path / "gone.mp4")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"narravid: {tmp_path / 'gone.mp4'}: no such file or folder; name a video,")
+    assert error.count("\n") == 1

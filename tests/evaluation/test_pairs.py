@@ -45,6 +45,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
         ("video_path,text\n", "has no row behind the header"),
         ("video_path,text,start\n", r"line 1, field 'start': unknown column"),
         ("video_path,text,start_second,end_seconds\n", r"unknown column \(did you mean 'start_seconds'\?\)"),
+        ("video_path,text,text\n", "line 1, field 'text': the column is there twice"),
         ("video_path,text,zzz\n", "unknown column; known are video_path,text,start_seconds,end_seconds"),
         (
             "video_path,text,start_seconds\n",

@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from narravid.errors import ConfigError
 from narravid.evaluation.pairs import read_pairs_csv
 from narravid.evaluation.report import print_retrieval, write_retrieval
 from narravid.evaluation.retrieval import evaluate_retrieval
 from narravid.inference.embedder import EmbeddingDtype
 from narravid.models.hub import load
+from narravid.recipes.devices import pick_device
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["EVALUATE_COMMANDS", "EvaluateRetrieval"]
@@ -26,7 +28,7 @@ class EvaluateRetrieval:
         output: JSON file for the result with its protocol card; none is written when absent.
         num_windows: Windows per clip over which its embedding is averaged.
         batch_size: Windows per forward pass.
-        device: Device to compute on, such as cpu or cuda:0.
+        device: Where to compute: cpu, cuda, cuda:1, or auto for a GPU when there is one.
         dtype: Arithmetic of the network.
         workers: Decoding processes, which work ahead of the network.
     """
@@ -42,14 +44,18 @@ class EvaluateRetrieval:
 
     def run(self) -> int:
         """Evaluate, print the table, write the result."""
+        if self.output is not None and self.output.is_dir():
+            raise ConfigError(f"{self.output} is a folder; the result needs a file")
+        device = pick_device(self.device)
         pairs = read_pairs_csv(self.pairs)
-        model = load(self.model, device=self.device)
+        pairs_sha256 = hashlib.sha256(self.pairs.read_bytes()).hexdigest()
+        model = load(self.model, device=device)
         with WatchedDecoder(num_workers=self.workers) as decoder:
             result = evaluate_retrieval(
                 model,
                 pairs,
                 num_windows=self.num_windows,
-                device=self.device,
+                device=device,
                 dtype=self.dtype,
                 batch_size=self.batch_size,
                 decoder=decoder,
@@ -57,7 +63,7 @@ class EvaluateRetrieval:
         source = {
             "model": self.model,
             "pairs": str(self.pairs),
-            "pairs_sha256": hashlib.sha256(self.pairs.read_bytes()).hexdigest(),
+            "pairs_sha256": pairs_sha256,
         }
         result = replace(result, card=source | result.card)
         print_retrieval(result)

@@ -16,6 +16,7 @@ from narravid.inference.index_folder import has_info
 from narravid.inference.indexing import IndexReport
 from narravid.inference.video_files import FoundFiles, find_video_files
 from narravid.models.hub import load
+from narravid.recipes.devices import pick_device
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["Index"]
@@ -37,7 +38,7 @@ class Index:
         model: Model folder, run folder or published checkpoint that makes the vectors.
         index: Folder of the index; made when it is not there.
         prune: Also remove the clips of files that are gone, below the given VIDEOS only.
-        device: Where to compute, such as cpu or cuda.
+        device: Where to compute: cpu, cuda, cuda:1, or auto for a GPU when there is one.
         dtype: Arithmetic of the network.
         batch_size: Clips per forward pass.
         workers: Videos that are decoded at once, each in a process of its own.
@@ -66,9 +67,10 @@ class Index:
         return 0 if report.num_indexed or removed else EXIT_NOTHING_INDEXED
 
     def _add(self, found: FoundFiles) -> IndexReport:
-        model = load(self.model, device=self.device)
+        device = pick_device(self.device)
+        model = load(self.model, device=device)
         index = VideoIndex.open_or_create(self.index, model, model_path=self.model)
-        embedder = Embedder(model, device=self.device, dtype=self.dtype, batch_size=self.batch_size)
+        embedder = Embedder(model, device=device, dtype=self.dtype, batch_size=self.batch_size)
         with WatchedDecoder(num_workers=self.workers) as decoder:
             return index.add(found, embedder, decoder=decoder, num_workers=self.workers)
 

@@ -12,6 +12,7 @@ import tyro
 from torch import nn
 
 from narravid.config import to_dict
+from narravid.errors import NarravidError
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
 from narravid.models.hub import load
@@ -32,7 +33,7 @@ class Info:
         json: Print one JSON object instead of lines.
     """
 
-    target: Annotated[str, tyro.conf.Positional]
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE_OR_MODEL")]
     json: bool = False
 
     def run(self) -> int:
@@ -46,6 +47,10 @@ class Info:
 
 
 def _facts(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise NarravidError(
+            f"{path}: no such file or folder; name a video, a model, a run folder or an index"
+        )
     if path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES:
         return _video_facts(path)
     if has_info(path):

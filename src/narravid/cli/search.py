@@ -16,6 +16,7 @@ from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.inference.query import check_query
 from narravid.models.hub import load
+from narravid.recipes.devices import pick_device
 from narravid.types import Hit
 
 __all__ = ["Search"]
@@ -33,10 +34,10 @@ class Search:
         top: How many moments to show.
         json: Print one JSON array of {path, start_seconds, end_seconds, score} instead of a table.
         model: The model that made the index, when it has moved since.
-        device: Where to compute, such as cpu or cuda.
+        device: Where to compute: cpu, cuda, cuda:1, or auto for a GPU when there is one.
     """
 
-    text: Annotated[str, tyro.conf.Positional]
+    text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
     index: Path
     top: int = 10
     json: bool = False
@@ -45,13 +46,14 @@ class Search:
 
     def run(self) -> int:
         """Search, and print what was found."""
+        device = pick_device(self.device)
         index = VideoIndex.open(self.index)
-        model = load(self.model or _recorded_model(index), device=self.device)
+        model = load(self.model or _recorded_model(index), device=device)
         index.check_model(model)
         unknown = check_query(model, self.text)
         if unknown:
             print(f"left out, not in the model's vocabulary: {', '.join(unknown)}", file=sys.stderr)
-        query = Embedder(model, device=self.device).embed_text([self.text])[0]
+        query = Embedder(model, device=device).embed_text([self.text])[0]
         hits = index.search(query, top=self.top)
         print(_as_json(hits) if self.json else _as_table(hits))
         return 0

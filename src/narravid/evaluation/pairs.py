@@ -75,6 +75,9 @@ def _check_header(path: Path, columns: Sequence[str]) -> None:
             nearest = difflib.get_close_matches(column, known, n=1)
             hint = f" (did you mean {nearest[0]!r}?)" if nearest else f"; known are {','.join(known)}"
             raise AnnotationError(path, f"unknown column{hint}", line=1, field=column)
+    repeated = next((column for column in known if columns.count(column) > 1), None)
+    if repeated is not None:
+        raise AnnotationError(path, "the column is there twice", line=1, field=repeated)
     given = [column for column in TIME_COLUMNS if column in columns]
     if len(given) == 1:
         raise AnnotationError(path, f"{' and '.join(TIME_COLUMNS)} go together", line=1, field=given[0])

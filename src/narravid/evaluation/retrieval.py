@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from narravid.errors import NarravidError
 from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
@@ -54,7 +55,7 @@ def evaluate_retrieval(
     pairs: Sequence[RetrievalPair],
     *,
     num_windows: int = 10,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
     dtype: EmbeddingDtype = "float32",
     batch_size: int = 8,
     decoder: WatchedDecoder | None = None,
