@@ -76,7 +76,7 @@ def test_run_again_it_finds_everything_done(output: Path) -> None:
 
 
 def test_another_seed_in_the_same_folder_is_refused(output: Path) -> None:
-    with pytest.raises(ValueError, match="other options"):
+    with pytest.raises(ConfigError, match="other options"):
         replace(TINY, seed=2).run(output)
 
 
