@@ -222,3 +222,11 @@ def test_a_killed_command_started_again_gives_the_same_rows(model: Path, tmp_pat
     subprocess.run([*command, str(tmp_path / "index")], check=True, capture_output=True)
     assert num_killed >= 2
     assert snapshot(tmp_path / "index") == expected
+
+
+def test_a_file_in_place_of_the_index_folder(
+    model: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "index").write_text("mine")
+    assert index(model, tmp_path / "index", videos) == 2
+    assert capsys.readouterr().err == f"narravid: {tmp_path / 'index'} is a file; an index needs a folder\n"

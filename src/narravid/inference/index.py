@@ -69,8 +69,10 @@ class VideoIndex:
             model_path: Where the model was loaded from; kept so that a search needs only the index.
 
         Raises:
-            ValueError: If the folder is an index already or holds something else.
+            ValueError: If the folder is a file, an index already or holds something else.
         """
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file; an index needs a folder")
         folder.mkdir(parents=True, exist_ok=True)
         with write_lock(folder):
             refuse_foreign_files(folder)
