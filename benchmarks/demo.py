@@ -29,9 +29,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, help="keep the reports here; a temporary folder otherwise")
     options = parser.parse_args()
-    print(
-        "seed  R@1 %  R@5 %  R@10 %  MedR | control R@10 %  MedR | untrained R@10 % | searches | seconds | GiB"
-    )
+    print(HEADER)
     with tempfile.TemporaryDirectory() as temporary:
         for seed in options.seeds:
             output = (options.output or Path(temporary)) / f"seed{seed}"

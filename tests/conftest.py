@@ -19,7 +19,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
     """The folder of real files and golden numbers; the test is skipped where it is absent."""
-    folder = Path(os.environ.get("NARRAVID_SHARED", PROJECT_ROOT.parent / "shared"))
+    folder = Path(os.environ.get("NARRAVID_SHARED", PROJECT_ROOT.parent / "shared")).resolve()
     if not folder.is_dir():
         pytest.skip(f"no shared folder at {folder}; set NARRAVID_SHARED to run this test")
     return folder
