@@ -181,7 +181,7 @@ def _similarity_section(findings: DemoFindings) -> Section:
         "Similarity of sentences and clips",
         paragraphs=[
             "Rows are sentences, columns their clips in the same order (colour, then shape, then motion): "
-            "the diagonal is right, bright blocks beside it share colour or shape."
+            "the diagonal is right, the other bright cells share attributes with it."
         ],
         pictures=[Picture(picture, "Similarity of every sentence with every held-out clip")],
     )
