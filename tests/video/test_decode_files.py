@@ -201,6 +201,9 @@ def test_leaving_out_frames_never_loses_the_one_on_screen(tmp_path):
     for start, number in expected.items():
         alone = decode_clips(tmp_path / "a.mp4", [start], ClipSpec(1, 5.0, 48, frame_rule="shown_at"))
         assert numbers_of(next(alone)) == [number]
+        # a pass that comes from the first frame without a seek has to go back as well
+        both = decode_clips(tmp_path / "a.mp4", [0.0, start], ClipSpec(1, 5.0, 48, frame_rule="shown_at"))
+        assert [numbers_of(clip) for clip in both] == [[0], [number]]
 
 
 STATUS = Path("/proc/self/statm")

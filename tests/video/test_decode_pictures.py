@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 import torch
 
+from narravid.errors import DecodeError
 from narravid.types import ClipSpec
 from narravid.video.decode import decode_clips, decode_video, probe
+from narravid.video.decode_scale import PictureScaler, ShortSide, Square
 from narravid.video.encode import write_video
 from numbered_video import write_timed
 
@@ -44,6 +49,27 @@ def test_rotated_files_come_upright(tmp_path, monkeypatch, display, clockwise, r
     assert (inner[:, blue[0], blue[1], 2] - inner[:, blue[0], blue[1], 0] > 100).all()
     clip = next(decode_clips(tmp_path / "a.mp4", [0.0], ClipSpec(1, 5, 32)))
     assert clip.frames.shape == (1, 32, 32, 3)
+
+
+def test_a_rotation_that_changes_within_a_stream(tmp_path, monkeypatch):
+    monkeypatch.setattr("numbered_video.numbered_frame", lambda *_: marked_frame())
+    scaler = PictureScaler("a.mp4", Square(32))
+    corners = []
+    for display in (0, 180, 0):
+        write_timed(tmp_path / "a.mp4", [0, 40], rotation=display)
+        with av.open(str(tmp_path / "a.mp4")) as container:
+            red, _, blue = scaler(next(container.decode(video=0)))[4, 2].astype(int)
+        corners.append("red" if red - blue > 100 else "other")
+    assert corners == ["red", "other", "red"]
+
+
+def test_a_picture_that_cannot_be_converted_is_a_fault_of_its_file():
+    frame = av.VideoFrame(64, 48, "bgr4")  # FFmpeg writes this format only
+    frame.time_base = Fraction(1, 25)
+    for region in (Square(32), ShortSide(None)):
+        with pytest.raises(DecodeError, match=r"64x48 bgr4\) cannot be converted: ") as caught:
+            PictureScaler("a.mp4", region)(frame)
+        assert caught.value.path == "a.mp4"
 
 
 def test_colours_survive(tmp_path):

@@ -98,12 +98,8 @@ class _ClipBuilder:
             self.frames[samples.start : samples.stop] = picture.pixels(self.scaler)
 
 
-class _LateSeekError(Exception):
-    """A seek came out after the frame that was on screen at a clip's start."""
-
-
-class _SkippedFrameError(Exception):
-    """The frame on screen at a clip's start may be among those that were left undecoded."""
+class _MissedFrameError(Exception):
+    """The frame on screen at a clip's start was not decoded: a seek came out late, or it was left out."""
 
 
 def read_clips(
@@ -129,7 +125,7 @@ def read_clips(
     Raises:
         DecodeError: If nothing can be decoded, or a clip starts at or after the end of the video.
     """
-    shared_scaler = PictureScaler(Square(shape.size_pixels))
+    shared_scaler = PictureScaler(source.path, Square(shape.size_pixels))
     builders = []
     for index, start_seconds in enumerate(starts_seconds):
         clock = SampleClock(
@@ -137,7 +133,7 @@ def read_clips(
         )
         scaler = shared_scaler
         if squares is not None:
-            scaler = PictureScaler(Square(shape.size_pixels, *squares[index]))
+            scaler = PictureScaler(source.path, Square(shape.size_pixels, *squares[index]))
         builders.append(_ClipBuilder(clock, shape, scaler))
     order = {id(builder): index for index, builder in enumerate(builders)}
     ready: dict[int, RawClip] = {}
@@ -166,13 +162,11 @@ class _Pass:
             self._go_to(self._waiting[0].start_ticks)
             try:
                 yield from self._stream()
-            except _SkippedFrameError:
-                self._source.may_skip = False
-            except _LateSeekError:
+            except _MissedFrameError:
                 self._num_retreats += 1
 
     def _go_to(self, ticks: int) -> None:
-        """Stand before `ticks`, further back with every seek that came out late."""
+        """Stand before `ticks`, further back each time that the frame on screen there was missed."""
         source = self._source
         if self._num_retreats > len(RETREAT_SECONDS):
             source.restart()
@@ -220,9 +214,10 @@ class _Pass:
         source = self._source
         if self._previous is None:
             if not source.at_beginning:
-                raise _LateSeekError
+                raise _MissedFrameError
         elif source.skipped_until is not None and self._previous.timed.ticks < source.skipped_until:
-            raise _SkippedFrameError
+            source.may_skip = False
+            raise _MissedFrameError
 
     def _finish(self) -> Iterator[_ClipBuilder]:
         """The file is over: complete what can be, with padding."""

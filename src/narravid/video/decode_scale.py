@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import av
 import av.filter
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Buffer
+
+from narravid.errors import DecodeError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["PictureScaler", "ShortSide", "Square", "rotation_degrees", "upright_size"]
 
@@ -91,10 +95,12 @@ class PictureScaler:
     """Turns decoded frames into (H, W, 3) uint8 RGB; its filter graph is rebuilt only when the input changes.
 
     Args:
+        path: The file, named in errors.
         region: What part of the picture to take, and its size.
     """
 
-    def __init__(self, region: Square | ShortSide) -> None:
+    def __init__(self, path: str, region: Square | ShortSide) -> None:
+        self._path = path
         self._region = region
         self._output: tuple[int, int] | None = None
         self._key: tuple[object, ...] | None = None
@@ -104,13 +110,18 @@ class PictureScaler:
         """The frame as (H, W, 3) uint8 RGB.
 
         Raises:
-            av.FFmpegError: If FFmpeg cannot convert the picture.
+            DecodeError: If FFmpeg cannot convert the picture.
         """
-        key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
-        if self._graph is None or key != self._key:
-            self._graph, self._key = self._build(frame), key
-        self._graph.vpush(frame)
-        return self._graph.vpull().to_ndarray().astype(np.uint8, copy=False)
+        matrix = _matrix(frame)
+        key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, matrix)
+        try:
+            if self._graph is None or key != self._key:
+                self._graph, self._key = self._build(frame), key
+            self._graph.vpush(frame)
+            return self._graph.vpull().to_ndarray().astype(np.uint8, copy=False)
+        except av.FFmpegError as error:
+            kind = f"{frame.width}x{frame.height} {frame.format.name}"
+            raise DecodeError(self._path, f"a picture ({kind}) cannot be converted: {error}") from error
 
     def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
         graph = av.filter.Graph()

@@ -80,7 +80,7 @@ def read_whole(
     source.restart()
     clock = SampleClock(0.0, fps, frame_rule, source.time_base, source.origin_microseconds)
     selector: FrameSelector[TimedFrame] = FrameSelector(clock, None)
-    scaler = PictureScaler(ShortSide(short_side_pixels))
+    scaler = PictureScaler(source.path, ShortSide(short_side_pixels))
     frames = _Growing(source.path, expected, max_bytes)
     last = None
     for timed in source.frames():
