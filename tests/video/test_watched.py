@@ -231,6 +231,17 @@ def test_a_process_that_cannot_start_is_no_fault_of_the_file(video, monkeypatch)
     assert "ModuleNotFoundError" in str(caught.value)
 
 
+def test_a_process_that_the_system_refuses_leaves_nothing_open(video, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no_python"))
+    with WatchedDecoder() as watched:
+        with pytest.raises(NarravidError, match=r"does not start: .*no_python") as caught:
+            watched.probe(video)  # a socket or file left open would be a warning, and warnings are errors
+        assert not isinstance(caught.value, DecodeError)
+        assert watched.worker_pids == []
+        monkeypatch.undo()
+        assert watched.probe(video).num_frames == 1000
+
+
 @pytest.mark.slow
 def test_a_long_way_to_the_first_clip_is_progress(tmp_path):
     path = tmp_path / "one_key_frame.mp4"

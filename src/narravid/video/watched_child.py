@@ -85,7 +85,7 @@ class _Server:
         self._answers.put(({"kind": "end", "number": number}, None))
 
     def _show_life(self) -> None:
-        """Called for every packet: a sign of life now and then, and the end of work nobody waits for."""
+        """Called while decoding: a sign of life now and then, and the end of work nobody waits for."""
         if not self._requests.empty():
             raise _AbandonedError
         now = time.monotonic()

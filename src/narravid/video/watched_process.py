@@ -46,12 +46,16 @@ class ProcessLostError(Exception):
 
 
 class DecodingProcess:
-    """One decoding process. It starts at once and is awaited when first used."""
+    """One decoding process. It starts at once and is awaited when first used.
+
+    Raises:
+        NarravidError: If the system refuses another process.
+    """
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end()
+        try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _PROGRAM, str(theirs.fileno()), _PACKAGE_FOLDER, *sys.path],
                 pass_fds=[theirs.fileno()],
@@ -61,6 +65,12 @@ class DecodingProcess:
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 process_group=0,  # Ctrl-C in a terminal reaches the watcher only, which ends its processes
             )
+        except OSError as error:
+            ours.close()
+            self._log.close()
+            raise NarravidError(f"the decoding process does not start: {error}") from error
+        finally:
+            theirs.close()
         self._socket = ours
         self._is_ready = False
         self._number = 0
