@@ -44,10 +44,11 @@ class WatchedDecoder:
     A process that dies or shows no progress for `stall_seconds` is replaced, and the file it was at is
     reported with a `DecodeError`. The processes start when first needed and end with the decoder, on errors,
     on Ctrl-C and with the program. They work whatever the main program is (a script without a main guard, a
-    test run, `python -c`). Not for use from several threads at once.
+    test run, `python -c`). Several threads may use one decoder; each request has a process of its own.
 
     Args:
-        num_workers: Processes that `map` keeps busy; the other methods use one.
+        num_workers: Processes that `map` keeps busy, and that are kept for the next request; more are started
+            where more requests are under way at once.
         stall_seconds: How long a process may show no progress.
         num_threads: Decoding threads of each process; 0 lets FFmpeg choose.
     """
