@@ -15,7 +15,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --cons
 
 help:
 	@echo "make demo       learn from a toy world, search it, write $(OUTPUT)/report.html"
-	@echo "make test       the quick test suite      make test-full  the slow tests as well"
+	@echo "make test       the quick test suite      make test-full  the slow tests"
 	@echo "make lint       style and types           make format     put the style right"
 	@echo "make mutation   how many planted faults the tests find"
 
@@ -47,9 +47,10 @@ mutation: .venv/installed-dev
 clean:
 	rm -rf .venv demo-output mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+# Half a .venv, as a system without ensurepip leaves it, would hide the cause from the next run.
 .venv/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Narravid needs Python 3.11 or newer')"
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # PyTorch comes first and by itself, so that the build chosen is the one that the rest then finds in place.
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
