@@ -10,7 +10,6 @@ from narravid.errors import (
     ConfigError,
     DecodeError,
     IndexMismatchError,
-    MissingExtraError,
     NarravidError,
 )
 
@@ -20,7 +19,6 @@ ERRORS = [
     CheckpointError("a.pth", "does not fit", missing=["fc.weight"], unexpected=["x"]),
     ConfigError("unknown key 'lrr'", key="optim.lrr", valid=["lr", "name"]),
     IndexMismatchError("another model"),
-    MissingExtraError("numba", "fast"),
 ]
 
 
@@ -35,9 +33,8 @@ def test_errors_survive_pickling(error: NarravidError) -> None:
 
 
 def test_messages_name_place_and_remedy() -> None:
-    decode, annotation, checkpoint, config, _, extra = map(str, ERRORS)
+    decode, annotation, checkpoint, config, _ = map(str, ERRORS)
     assert decode == "a.mp4 at 1.00-2.00 s: no frame"
     assert annotation == "a.csv, line 3, field 'start': not a number"
     assert "missing keys (1): fc.weight" in checkpoint
     assert "did you mean 'lr'" in config
-    assert "pip install 'narravid[fast]'" in extra

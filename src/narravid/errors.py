@@ -13,7 +13,6 @@ __all__ = [
     "ConfigError",
     "DecodeError",
     "IndexMismatchError",
-    "MissingExtraError",
     "NarravidError",
 ]
 
@@ -124,15 +123,3 @@ class ConfigError(NarravidError):
 
 class IndexMismatchError(NarravidError):
     """An index was made by another model than the one in use."""
-
-
-class MissingExtraError(NarravidError):
-    """A feature needs a package that is not installed."""
-
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs {package}, which is not installed: pip install 'narravid[{extra}]'")
-        self.package = package
-        self.extra = extra
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.package, self.extra)

@@ -216,4 +216,6 @@ def test_the_report_counts_clips_and_padding(corpus):
     report = LoadingReport()
     load(dataset, report=report)
     assert (report.num_items, report.num_clips, report.num_padded_clips) == (6, 18, 18)
-    assert report.summary() == "18 clips of 6 videos; 18 clips padded at the end of their video"
+    assert (
+        report.summary() == "drew 18 clips in 6 visits to videos; 18 clips padded at the end of their video"
+    )

@@ -67,7 +67,7 @@ class LoadingReport:
 
     def summary(self) -> str:
         """One line for the end of a run."""
-        parts = [f"{self.num_clips} clips of {self.num_items} videos"]
+        parts = [f"drew {self.num_clips} clips in {self.num_items} visits to videos"]
         if self.num_padded_clips:
             parts.append(f"{self.num_padded_clips} clips padded at the end of their video")
         if self.reasons:
