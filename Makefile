@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv on a machine that has only Python (>= 3.11) and make.
 PYTHON ?= python3
-# Another build of PyTorch: make demo TORCH='torch==2.13.0+cu130' PIP_ARGS='--index-url ...'
+# "torch" is the version that constraints.txt pins; another version or build:
+# make demo TORCH='torch==2.11.0' PIP_ARGS='--extra-index-url ...'
 TORCH ?= torch
 PIP_ARGS ?=
 OUTPUT ?= demo-output
@@ -8,7 +9,7 @@ SEED ?= 0
 # Used by every pytest call; one computing thread per worker keeps two workers from fighting over two cores.
 PYTEST_ARGS ?= -n auto
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PYTEST_ARGS)
-PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt $(PIP_ARGS)
+PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint .venv/constraints.txt $(PIP_ARGS)
 
 .PHONY: demo test test-full lint format mutation clean
 .DEFAULT_GOAL := help
@@ -54,6 +55,8 @@ clean:
 
 # PyTorch comes first and by itself, so that the build chosen is the one that the rest then finds in place.
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	@if [ "$(TORCH)" = torch ]; then cat constraints.txt; else grep -v '^torch==' constraints.txt; fi \
+	    > .venv/constraints.txt
 	$(PIP) "$(TORCH)"
 	$(PIP) --editable .
 	@touch $@

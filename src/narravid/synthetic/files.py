@@ -3,7 +3,8 @@
 WORLD/train/train0000.mp4 and .vtt     to learn from
 WORLD/test/test0000.mp4 and .vtt       held out
 WORLD/true_transcripts/train/*.vtt     only the sentences that tell a step, at the time it happens
-WORLD/truth.json                       every step and caption of every video
+WORLD/plan.json                        configuration and seed, written first
+WORLD/truth.json                       every step and caption of every video, written last
 """
 
 from __future__ import annotations
