@@ -4,8 +4,8 @@ PYTHON ?= python3
 # make demo TORCH='torch==2.11.0' PIP_ARGS='--extra-index-url ...'
 TORCH ?= torch
 PIP_ARGS ?=
-OUTPUT ?= demo-output
 SEED ?= 0
+OUTPUT ?= demo-output$(if $(filter-out 0,$(SEED)),-seed$(SEED))
 # Used by every pytest call; one computing thread per worker keeps two workers from fighting over two cores.
 PYTEST_ARGS ?= -n auto
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PYTEST_ARGS)
@@ -46,7 +46,7 @@ mutation: .venv/installed-dev
 	    raise SystemExit(share < 0.85)"
 
 clean:
-	rm -rf .venv demo-output mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-output demo-output-seed* mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Half a .venv, as a system without ensurepip leaves it, would hide the cause from the next run.
 .venv/bin/python:

@@ -140,7 +140,9 @@ class _Demo:
         if output.exists() and not output.is_dir():
             raise ConfigError(f"{output} is a file; the demo needs a folder")
         path = output / OPTIONS_NAME
-        options = {"seed": recipe.seed, "num_steps": recipe.num_steps, "world": to_dict(recipe.world)}
+        training = to_dict(self._training(captions=None))
+        del training["data"]["root"]  # the folder may be moved
+        options = {"seed": recipe.seed, "world": to_dict(recipe.world), "training": training}
         if path.exists():
             if read_json(path) != options:
                 raise ConfigError(
