@@ -88,6 +88,7 @@ def _end_with(parent: int) -> None:
 def _watch(jobs: Sequence[Future[None]], runs: Sequence[Path], *, num_steps: int) -> None:
     """Show the steps of all runs until every job is done or one has failed; raises what it raised."""
     with progress_bar("training", num_steps * len(runs), unit="steps") as bar:
+        bar.advance(0, note="decoding the videos")
         shown = 0
         while True:
             over = [job for job in jobs if job.done()]
