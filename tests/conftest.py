@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from hypothesis import settings
 # The same examples in every run: a failure must be one that the next run shows again.
 settings.register_profile("narravid", deadline=None, derandomize=True)
 settings.load_profile("narravid")
+
+# A suite started in the background of a script inherits SIGINT as ignored, and so would every process
+# that a test starts to press Ctrl-C on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 

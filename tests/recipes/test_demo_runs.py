@@ -72,8 +72,8 @@ def test_stopping_the_starter_alone_leaves_no_training_process(world: Path, stop
         assert starter.poll() is None
         assert all(map(_is_in_use, runs))
         starter.send_signal(stop)
-        assert starter.wait(timeout=20) != 0
-        _await(lambda: not any(map(_is_in_use, runs)), seconds=20)
+        assert starter.wait(timeout=60) != 0
+        _await(lambda: not any(map(_is_in_use, runs)), seconds=60)
     finally:
         starter.kill()
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-SECONDS_TO_END = 20.0
+SECONDS_TO_END = 40.0
 
 
 def is_alive(pid):
@@ -45,7 +45,7 @@ ENDINGS = {
     "exit": ("sys.exit(3)", 3),
     "exception": ("raise RuntimeError('a fault of the program')", 1),
     "interrupt": ("time.sleep(60)", -signal.SIGINT),
-    "interrupt at work": ("for clip in clips: pass", -signal.SIGINT),
+    "interrupt at work": ("for clip in clips: pass\ntime.sleep(60)", -signal.SIGINT),
     "terminate": ("time.sleep(60)", -signal.SIGTERM),
     "kill": ("time.sleep(60)", -signal.SIGKILL),
     "hard exit": ("os._exit(4)", 4),
