@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "narravid"
 
 ROWS = (
-    {"errors", "types", "config", "files", "locks", "progress", "distributed"},
+    {"errors", "types", "protocols", "config", "files", "locks", "progress", "extras", "distributed"},
     {"losses", "metrics"},
     {"video", "text"},
     {"models"},

@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "DecodeError",
     "IndexMismatchError",
+    "MissingExtraError",
     "NarravidError",
 ]
 
@@ -123,3 +124,20 @@ class ConfigError(NarravidError):
 
 class IndexMismatchError(NarravidError):
     """An index was made by another model than the one in use."""
+
+
+class MissingExtraError(NarravidError):
+    """A feature needs a library that is not installed.
+
+    Args:
+        feature: What was asked for.
+        module: The library it needs.
+        extra: The extra of Narravid that brings it.
+    """
+
+    def __init__(self, feature: str, module: str, extra: str) -> None:
+        super().__init__(f"{feature} needs {module}, which is not installed: pip install 'narravid[{extra}]'")
+        self._again = partial(type(self), feature, module, extra)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self._again, ()

@@ -1,4 +1,4 @@
-"""The small frozen types that travel between Narravid's layers, and the protocols of its models.
+"""The small frozen types that travel between Narravid's layers.
 
 A *span* is [start_seconds, end_seconds) of a video, a *clip* the frames of one span. Shapes use B batch,
 T frames, H and W pixels, P caption candidates, L tokens, D embedding.
@@ -7,9 +7,8 @@ T frames, H and W pixels, P caption candidates, L tokens, D embedding.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 
@@ -17,10 +16,10 @@ __all__ = [
     "Clip",
     "ClipSpec",
     "Crop",
+    "FeatureSpec",
     "FrameRule",
     "Hit",
     "NarratedBatch",
-    "PixelDualEncoder",
     "Similarity",
     "Span",
     "VideoInfo",
@@ -108,6 +107,33 @@ class ClipSpec:
     def duration_seconds(self) -> float:
         """Seconds that one clip covers: num_frames / fps."""
         return self.num_frames / self.fps
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """What a model that works on features wants to see: whose features, side by side in this order.
+
+    Attributes:
+        extractors: Names of the extractors, as `narravid.load` knows them.
+        dims: Size of each one's feature vector.
+
+    Raises:
+        ValueError: If the two differ in length, are empty, or a size is below 1.
+    """
+
+    extractors: tuple[str, ...]
+    dims: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.extractors or len(self.extractors) != len(self.dims) or min(self.dims) < 1:
+            raise ValueError(
+                f"extractors and dims must be of one length >= 1, got {self.extractors} and {self.dims}"
+            )
+
+    @property
+    def feature_dim(self) -> int:
+        """Size of the whole feature vector."""
+        return sum(self.dims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,29 +246,3 @@ class Hit:
     path: str
     span: Span
     score: float
-
-
-@runtime_checkable
-class PixelDualEncoder(Protocol):
-    """A model that puts clips and sentences into one space, working on pixels."""
-
-    embed_dim: int
-    similarity: Similarity
-    clip_spec: ClipSpec
-
-    @property
-    def weights_hash(self) -> str:
-        """Hash of configuration and weights; names the model in an index."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-
-    def encode_video(self, clips: torch.Tensor) -> torch.Tensor:
-        """(B, 3, T, H, W), uint8 in [0, 255] or float32 in [0, 1], to (B, D) float32."""
-
-    def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
-        """N sentences to (N, D) float32."""
-
-    def video_features(self, clips: torch.Tensor) -> torch.Tensor:
-        """(B, 3, T, H, W) as for `encode_video` to the trunk's feature (B, F) float32."""

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from fidelity.fill import GOLDEN, filled_input, s3d_entries, s3d_state_dict
-from narravid.models.checkpoints import load_published, published_state_dict
+from narravid.models.checkpoints import load_published
+from narravid.models.checkpoints_s3d import published_state_dict
 from narravid.models.dual_encoder import S3DDualEncoder
 from narravid.text.words import Vocabulary
 

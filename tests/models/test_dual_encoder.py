@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from models.small_models import WORDS, small_config, small_model
 from narravid.models.dual_encoder import S3DDualEncoder
+from narravid.protocols import PixelDualEncoder
 from narravid.text.words import Vocabulary
-from narravid.types import PixelDualEncoder
 
 
 def random_clips(generator: torch.Generator, count: int = 2) -> torch.Tensor:

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from narravid.config import to_dict
 from narravid.errors import CheckpointError
 from narravid.models.registry import FAMILIES, family_of
 
@@ -21,8 +22,8 @@ def test_families_are_found_by_kind(model):
 
 def test_a_model_is_built_again_from_its_description(tmp_path, model):
     _, family = family_of(model)
-    family.write_assets(model, tmp_path)
-    described = json.loads(json.dumps(family.describe(model)))
+    model.write_assets(tmp_path)
+    described = json.loads(json.dumps(to_dict(model.config)))
     rebuilt = family.build(described, tmp_path)
     assert rebuilt.config == model.config
     assert rebuilt.vocabulary == model.vocabulary
@@ -32,7 +33,7 @@ def test_a_model_is_built_again_from_its_description(tmp_path, model):
 
 def test_a_description_that_contradicts_its_assets_is_refused(tmp_path, model):
     _, family = family_of(model)
-    family.write_assets(model, tmp_path)
+    model.write_assets(tmp_path)
     (tmp_path / "vocabulary.json").write_text('["add"]')
     with pytest.raises(CheckpointError, match="1 words"):
-        family.build(family.describe(model), tmp_path)
+        family.build(to_dict(model.config), tmp_path)

@@ -11,7 +11,7 @@ from narravid.evaluation.pairs import read_pairs_csv
 from narravid.evaluation.report import print_retrieval, write_retrieval
 from narravid.evaluation.retrieval import evaluate_retrieval
 from narravid.inference.embedder import EmbeddingDtype
-from narravid.models.hub import load
+from narravid.models.hub import load_pixel_dual_encoder
 from narravid.recipes.devices import pick_device
 from narravid.video.watched import WatchedDecoder
 
@@ -49,7 +49,7 @@ class EvaluateRetrieval:
         device = pick_device(self.device)
         pairs = read_pairs_csv(self.pairs)
         pairs_sha256 = hashlib.sha256(self.pairs.read_bytes()).hexdigest()
-        model = load(self.model, device=device)
+        model = load_pixel_dual_encoder(self.model, device=device)
         with WatchedDecoder(num_workers=self.workers) as decoder:
             result = evaluate_retrieval(
                 model,

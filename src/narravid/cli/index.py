@@ -15,7 +15,7 @@ from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
 from narravid.inference.indexing import IndexReport
 from narravid.inference.video_files import FoundFiles, find_video_files
-from narravid.models.hub import load
+from narravid.models.hub import load_pixel_dual_encoder
 from narravid.recipes.devices import pick_device
 from narravid.video.watched import WatchedDecoder
 
@@ -68,7 +68,7 @@ class Index:
 
     def _add(self, found: FoundFiles) -> IndexReport:
         device = pick_device(self.device)
-        model = load(self.model, device=device)
+        model = load_pixel_dual_encoder(self.model, device=device)
         index = VideoIndex.open_or_create(self.index, model, model_path=self.model)
         embedder = Embedder(model, device=device, dtype=self.dtype, batch_size=self.batch_size)
         with WatchedDecoder(num_workers=self.workers) as decoder:

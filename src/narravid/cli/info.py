@@ -16,6 +16,7 @@ from narravid.errors import NarravidError
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
 from narravid.models.hub import load
+from narravid.protocols import FeatureExtractor, PixelDualEncoder
 from narravid.text.words import WordTokenizer
 from narravid.video.watched import WatchedDecoder
 
@@ -77,17 +78,21 @@ def _index_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _model_facts(name: str) -> dict[str, Any]:
-    model = load(name)
+def _model_facts(path: str) -> dict[str, Any]:
+    model = load(path)
     facts: dict[str, Any] = {
         "kind": "model",
         "class": type(model).__name__,
         "weights_hash": model.weights_hash,
-        "embed_dim": model.embed_dim,
-        "similarity": model.similarity,
-        "clip_spec": to_dict(model.clip_spec),
-        "clip_seconds": model.clip_spec.duration_seconds,
     }
+    for name in ("embed_dim", "feature_dim", "similarity"):  # not every kind of model has each
+        if hasattr(model, name):
+            facts[name] = getattr(model, name)
+    for name in ("clip_spec", "feature_spec"):
+        if hasattr(model, name):
+            facts[name] = to_dict(getattr(model, name))
+    if isinstance(model, PixelDualEncoder | FeatureExtractor):
+        facts["clip_seconds"] = model.clip_spec.duration_seconds
     if isinstance(model, nn.Module):
         facts["num_parameters"] = sum(parameter.numel() for parameter in model.parameters())
     tokenizer = getattr(model, "tokenizer", None)

@@ -15,7 +15,7 @@ from narravid.errors import NarravidError
 from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.inference.query import check_query
-from narravid.models.hub import load
+from narravid.models.hub import load_pixel_dual_encoder
 from narravid.recipes.devices import pick_device
 from narravid.types import Hit
 
@@ -48,7 +48,7 @@ class Search:
         """Search, and print what was found."""
         device = pick_device(self.device)
         index = VideoIndex.open(self.index)
-        model = load(self.model or _recorded_model(index), device=device)
+        model = load_pixel_dual_encoder(self.model or _recorded_model(index), device=device)
         index.check_model(model)
         unknown = check_query(model, self.text)
         if unknown:

@@ -15,7 +15,8 @@ from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.inference.embedder import Embedder, EmbeddingDtype
 from narravid.metrics import chance_metrics, retrieval_metrics_from_embeddings
-from narravid.types import PixelDualEncoder, Similarity
+from narravid.protocols import PixelDualEncoder
+from narravid.types import Similarity
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["RetrievalResult", "evaluate_retrieval", "score_pairs"]

@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from narravid.errors import NarravidError
-from narravid.types import Clip, ClipSpec, PixelDualEncoder
+from narravid.protocols import PixelDualEncoder
+from narravid.types import Clip, ClipSpec
 from narravid.video.transforms import to_channels_first
 
 __all__ = ["Embedder", "EmbeddingDtype"]

@@ -30,7 +30,8 @@ from narravid.inference.indexing import IndexReport, index_videos
 from narravid.inference.moments import merge_moments
 from narravid.inference.video_clips import ClipDecoder
 from narravid.inference.video_files import FoundFiles, find_video_files, is_gone, lies_below
-from narravid.types import Hit, PixelDualEncoder, Span
+from narravid.protocols import PixelDualEncoder
+from narravid.types import Hit, Span
 
 __all__ = ["VideoIndex"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from narravid.errors import NarravidError
+from narravid.protocols import PixelDualEncoder
 from narravid.text.words import WordTokenizer, split_words
-from narravid.types import PixelDualEncoder
 
 __all__ = ["check_query"]
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from narravid.config import to_dict
 from narravid.models.s3d import S3D, S3DConfig
 from narravid.models.text_encoders import SentenceTower, SentenceTowerConfig
-from narravid.text.words import PADDING_ID, Vocabulary, WordTokenizer
+from narravid.models.weights_hash import WeightsHash
+from narravid.text.words import PADDING_ID, VOCABULARY_FILE, Vocabulary, WordTokenizer
 from narravid.types import ClipSpec, Similarity
 from narravid.video.transforms import normalise, to_unit_float
 
@@ -105,7 +104,7 @@ class S3DDualEncoder(nn.Module):
             None if config.temperature is None else nn.Parameter(torch.tensor(-math.log(config.temperature)))
         )
         self._warned_sentences: set[str] = set()
-        self._hash: tuple[list[tuple[int, int]], str] | None = None
+        self._hash = WeightsHash()
 
     @property
     def device(self) -> torch.device:
@@ -123,13 +122,11 @@ class S3DDualEncoder(nn.Module):
 
         Recomputed only when a tensor was replaced or written to since the last call.
         """
-        tensors = self.state_dict(keep_vars=True)
-        if any(tensor.is_inference() for tensor in tensors.values()):  # these do not count their versions
-            return _hash_model(self.config, self.vocabulary, tensors)
-        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors.values()]
-        if self._hash is None or self._hash[0] != versions:
-            self._hash = (versions, _hash_model(self.config, self.vocabulary, tensors))
-        return self._hash[1]
+        return self._hash.of(self.config, self.vocabulary.words, self.state_dict(keep_vars=True))
+
+    def write_assets(self, folder: Path) -> None:
+        """Write the vocabulary into a model folder."""
+        self.vocabulary.save(folder / VOCABULARY_FILE)
 
     def encode_video(self, clips: torch.Tensor) -> torch.Tensor:
         """Embeddings of clips.
@@ -208,14 +205,3 @@ class S3DDualEncoder(nn.Module):
                     f"no word of {sentence!r} is in the model's vocabulary: its embedding says nothing of it",
                     stacklevel=3,
                 )
-
-
-def _hash_model(
-    config: S3DDualEncoderConfig, vocabulary: Vocabulary, tensors: dict[str, torch.Tensor]
-) -> str:
-    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode())
-    digest.update(json.dumps(list(vocabulary)).encode())
-    for key, tensor in tensors.items():
-        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -12,15 +12,17 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from narravid.config import to_dict
 from narravid.errors import CheckpointError
 from narravid.files import read_json, replace_folder, set_aside, write_atomically, write_json
-from narravid.models.checkpoints import load_published, load_tensors_strictly
-from narravid.models.dual_encoder import S3DDualEncoder
+from narravid.models.checkpoints import load_published
+from narravid.models.checkpoints_files import load_tensors_strictly
 from narravid.models.registry import FAMILIES, family_of
-from narravid.types import PixelDualEncoder
+from narravid.protocols import Model, PixelDualEncoder
 
-__all__ = ["load", "save_model"]
+__all__ = ["load", "load_pixel_dual_encoder", "save_model"]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -29,12 +31,12 @@ FORMAT = "narravid-model"
 FORMAT_VERSION = 1
 
 
-def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> PixelDualEncoder:
-    """Open a model.
+def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Model:
+    """Open a model of any kind.
 
     Args:
-        name_or_path: A model folder, a run folder (its exported model), or a published S3D checkpoint file
-            with its word list beside it.
+        name_or_path: A model folder, a run folder (its exported model), or a published checkpoint file
+            with its word list or tokenizer file beside it.
         device: Where to put the weights.
 
     Returns:
@@ -47,7 +49,7 @@ def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Pix
     """
     path = Path(name_or_path).expanduser()
     if path.is_file():
-        return load_published(path).to(device)
+        return _on_device(load_published(path), device)
     for folder in (path, path / RUN_MODEL_FOLDER):
         previous = set_aside(folder)
         if previous is not None:
@@ -63,7 +65,7 @@ def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Pix
         )
     for folder in (path, path / RUN_MODEL_FOLDER):
         if (folder / WEIGHTS_FILE).is_file():
-            return _load_folder(folder).to(device)
+            return _on_device(_load_folder(folder), device)
     raise CheckpointError(
         path,
         f"neither a model folder (no {WEIGHTS_FILE} in it) nor a run folder with a finished model "
@@ -71,7 +73,32 @@ def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Pix
     )
 
 
-def save_model(model: S3DDualEncoder, folder: Path) -> None:
+def load_pixel_dual_encoder(
+    name_or_path: str | Path, *, device: torch.device | str = "cpu"
+) -> PixelDualEncoder:
+    """Open a model that compares clips with sentences, for a task that needs one.
+
+    Args:
+        name_or_path: As for `load`.
+        device: Where to put the weights.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        CheckpointError: As `load`, or if the model is of another kind; says which is needed.
+    """
+    model = load(name_or_path, device=device)
+    if not isinstance(model, PixelDualEncoder):
+        raise CheckpointError(
+            name_or_path,
+            f"a {type(model).__name__} does not compare clips with sentences; this needs a pixel "
+            "dual encoder, such as S3D or ViCLIP",
+        )
+    return model
+
+
+def save_model(model: Model, folder: Path) -> None:
     """Write a model folder, all of it or nothing; one that is there is replaced.
 
     Args:
@@ -81,19 +108,19 @@ def save_model(model: S3DDualEncoder, folder: Path) -> None:
     Raises:
         ValueError: If the model is of no known family, or other files are in the way.
     """
-    name, family = family_of(model)
+    name, _ = family_of(model)
     if folder.exists() and not _replaceable(folder):
         raise ValueError(f"{folder} exists and is no model folder; choose another place for the model")
 
     def write(fresh: Path) -> None:
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
         write_atomically(fresh / WEIGHTS_FILE, lambda temporary: save_file(tensors, temporary))
-        family.write_assets(model, fresh)
+        model.write_assets(fresh)
         described = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "family": name,
-            "config": family.describe(model),
+            "config": to_dict(model.config),
             "weights_hash": model.weights_hash,
         }
         write_json(fresh / CONFIG_FILE, described)
@@ -105,7 +132,13 @@ def _replaceable(folder: Path) -> bool:
     return folder.is_dir() and ((folder / WEIGHTS_FILE).is_file() or not any(folder.iterdir()))
 
 
-def _load_folder(folder: Path) -> S3DDualEncoder:
+def _on_device(model: nn.Module, device: torch.device | str) -> Model:
+    moved: Any = model.to(device)  # every family builds a module that is a Model
+    opened: Model = moved
+    return opened
+
+
+def _load_folder(folder: Path) -> nn.Module:
     described = _read_config(folder)
     family = FAMILIES[described["family"]]
     with torch.device("meta"):  # no time spent on initial values that are replaced at once

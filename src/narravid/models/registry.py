@@ -1,4 +1,4 @@
-"""The families of models that a model folder can hold: an explicit table from name to builder."""
+"""The families of models that a model folder can hold: an explicit table from name to kind."""
 
 from __future__ import annotations
 
@@ -7,56 +7,64 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from narravid.config import from_dict, to_dict
+from torch import nn
+
+from narravid.config import from_dict
 from narravid.errors import CheckpointError
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
-from narravid.text.words import Vocabulary
+from narravid.text.words import VOCABULARY_FILE, Vocabulary
 
 __all__ = ["FAMILIES", "Family", "family_of"]
-
-VOCABULARY_FILE = "vocabulary.json"
 
 
 @dataclass(frozen=True)
 class Family:
-    """How one kind of model is written and built again, its weights apart.
+    """How one kind of model is built again from its folder, its weights apart.
 
     Attributes:
-        model_class: The kind of model.
-        describe: The model's configuration as JSON values.
-        write_assets: Writes what the model needs besides weights and configuration into a folder.
-        build: A model, its weights still to be filled in, from such a configuration and folder.
+        model_class: The kind of model, a `Model`; made from its configuration and, if it has any, its assets.
+        config_class: The frozen dataclass of its configuration.
+        read_assets: Reads what `write_assets` wrote into a folder; None for a kind without assets.
     """
 
-    model_class: type[S3DDualEncoder]
-    describe: Callable[[S3DDualEncoder], dict[str, Any]]
-    write_assets: Callable[[S3DDualEncoder, Path], None]
-    build: Callable[[Mapping[str, Any], Path], S3DDualEncoder]
+    model_class: Callable[..., nn.Module]
+    config_class: type[Any]
+    read_assets: Callable[[Path], Any] | None = None
+
+    def build(self, config: Mapping[str, Any], folder: Path) -> nn.Module:
+        """A model whose weights are still to be filled in.
+
+        Args:
+            config: Its configuration as JSON values.
+            folder: Where its assets are; named in errors.
+
+        Returns:
+            The model.
+
+        Raises:
+            CheckpointError: If configuration and assets contradict each other.
+            ConfigError: If the configuration has unknown or wrong entries.
+            AnnotationError: If an asset is unreadable.
+        """
+        assets = () if self.read_assets is None else (self.read_assets(folder),)
+        try:
+            return self.model_class(
+                from_dict(self.config_class, config, source=str(folder / "config.json")), *assets
+            )
+        except ValueError as error:
+            raise CheckpointError(folder, str(error)) from error
 
 
-def _describe_s3d(model: S3DDualEncoder) -> dict[str, Any]:
-    return to_dict(model.config)
-
-
-def _write_s3d_assets(model: S3DDualEncoder, folder: Path) -> None:
-    model.vocabulary.save(folder / VOCABULARY_FILE)
-
-
-def _build_s3d(config: Mapping[str, Any], folder: Path) -> S3DDualEncoder:
-    source = str(folder / "config.json")
-    vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
-    try:
-        return S3DDualEncoder(from_dict(S3DDualEncoderConfig, config, source=source), vocabulary)
-    except ValueError as error:
-        raise CheckpointError(folder, str(error)) from error
+def _read_vocabulary(folder: Path) -> Vocabulary:
+    return Vocabulary.load(folder / VOCABULARY_FILE)
 
 
 FAMILIES: dict[str, Family] = {
-    "s3d_dual_encoder": Family(S3DDualEncoder, _describe_s3d, _write_s3d_assets, _build_s3d),
+    "s3d_dual_encoder": Family(S3DDualEncoder, S3DDualEncoderConfig, _read_vocabulary),
 }
 
 
-def family_of(model: S3DDualEncoder) -> tuple[str, Family]:
+def family_of(model: object) -> tuple[str, Family]:
     """Name and entry of a model's family.
 
     Raises:
@@ -65,5 +73,5 @@ def family_of(model: S3DDualEncoder) -> tuple[str, Family]:
     for name, family in FAMILIES.items():
         if type(model) is family.model_class:
             return name, family
-    known = ", ".join(family.model_class.__name__ for family in FAMILIES.values())
-    raise ValueError(f"cannot save a {type(model).__name__} as a model folder; known are: {known}")
+    known = ", ".join(FAMILIES)
+    raise ValueError(f"cannot save a {type(model).__name__} as a model folder; known families are: {known}")

@@ -22,7 +22,8 @@ from narravid.files import read_json, write_json
 from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.metrics import chance_metrics
-from narravid.models.hub import load
+from narravid.models.hub import load_pixel_dual_encoder
+from narravid.protocols import PixelDualEncoder
 from narravid.recipes.demo_measures import (
     Gallery,
     ModelMeasures,
@@ -42,7 +43,7 @@ from narravid.synthetic.files import write_world
 from narravid.synthetic.world import ToyWorld, WorldConfig, preset
 from narravid.text.words import Vocabulary
 from narravid.training.run import MODEL_FOLDER
-from narravid.types import ClipSpec, PixelDualEncoder
+from narravid.types import ClipSpec
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["DemoRecipe", "DemoResult"]
@@ -121,7 +122,7 @@ class _Demo:
         with self._timed("evaluation"):
             gallery = held_out_gallery(self._world, self._world_folder)
             measures = self._measure(gallery, runs)
-        model = load(str(runs["trained"] / MODEL_FOLDER))
+        model = load_pixel_dual_encoder(str(runs["trained"] / MODEL_FOLDER))
         with self._timed("index"):
             index = self._index(model, runs["trained"] / MODEL_FOLDER)
         with self._timed("search"):
@@ -183,7 +184,7 @@ class _Demo:
     def _measure(self, gallery: Gallery, runs: Mapping[str, Path]) -> dict[str, ModelMeasures]:
         vocabulary = Vocabulary.load(runs["trained"] / VOCABULARY_NAME)
         models: dict[str, PixelDualEncoder] = {
-            name: load(str(run / MODEL_FOLDER)) for name, run in runs.items()
+            name: load_pixel_dual_encoder(str(run / MODEL_FOLDER)) for name, run in runs.items()
         }
         recipe = self._training(captions=None)
         models["untrained"] = build_model(recipe.model, vocabulary, seed=recipe.seed)

@@ -16,10 +16,11 @@ from narravid.evaluation.pairs import RetrievalPair
 from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.metrics import retrieval_metrics
+from narravid.protocols import PixelDualEncoder
 from narravid.synthetic.files import video_path
 from narravid.synthetic.steps import Step
 from narravid.synthetic.world import ToyWorld
-from narravid.types import Hit, PixelDualEncoder, Span
+from narravid.types import Hit, Span
 from narravid.video.watched import WatchedDecoder
 
 __all__ = [

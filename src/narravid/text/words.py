@@ -20,10 +20,13 @@ import torch
 from narravid.errors import AnnotationError
 from narravid.files import read_json, write_atomically, write_json
 
-__all__ = ["PADDING_ID", "UnknownWords", "Vocabulary", "WordTokenizer", "split_words"]
+__all__ = ["PADDING_ID", "VOCABULARY_FILE", "UnknownWords", "Vocabulary", "WordTokenizer", "split_words"]
 
 PADDING_ID = 0
 """The id of no word: fills short sentences, and stands for unknown words that are kept in place."""
+
+VOCABULARY_FILE = "vocabulary.json"
+"""Name of the word list in a model folder."""
 
 UnknownWords = Literal["drop", "keep"]
 """What happens to a word outside the vocabulary: left out, or kept in place as `PADDING_ID`."""

@@ -1,0 +1,32 @@
+"""Optional libraries: imported when a feature is used, with a message that says how to install them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from narravid.errors import MissingExtraError
+
+__all__ = ["import_extra"]
+
+
+def import_extra(module: str, *, extra: str, feature: str) -> ModuleType:
+    """Import a library that not every installation has.
+
+    Args:
+        module: Its name, such as "transformers".
+        extra: The extra of Narravid that brings it.
+        feature: What it is needed for; completes "... needs ...".
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingExtraError: If it is not installed; says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise  # it is there and broken: what it lacks is no extra of ours
+        raise MissingExtraError(feature, module, extra) from error

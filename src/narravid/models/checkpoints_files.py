@@ -1,0 +1,195 @@
+"""Reading published files and filling networks with them; nothing in a file is trusted.
+
+Only tensors and plain values are read, never Python objects.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from narravid.errors import CheckpointError
+
+__all__ = [
+    "PublishedFamily",
+    "PublishedFile",
+    "find_asset",
+    "load_tensors_strictly",
+    "open_published",
+    "read_checkpoint",
+]
+
+PARALLEL_PREFIX = "module."
+"""What training on several devices put before every key."""
+
+CONTAINER_KEYS = ("state_dict", "model")
+"""Where published files keep the tensors when they are not flat."""
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A published checkpoint, opened but not yet understood.
+
+    Attributes:
+        path: The file; named in errors.
+        tensors: The state dict in the order of the file, the prefix of parallel training removed.
+        prefixed: Whether every key had that prefix.
+        asset_path: A word list or tokenizer file that the user gave; None to look beside the checkpoint.
+    """
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    prefixed: bool = False
+    asset_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class PublishedFamily:
+    """One kind of published checkpoint.
+
+    Attributes:
+        name: What it is called.
+        recognises: Whether a state dict with these keys, prefix removed, is of this kind. No two families
+            recognise the same keys.
+        build: The model of such a file, on the CPU, with its weights, in evaluation mode.
+    """
+
+    name: str
+    recognises: Callable[[Collection[str]], bool]
+    build: Callable[[PublishedFile], nn.Module]
+
+
+def open_published(path: Path, asset_path: Path | None = None) -> PublishedFile:
+    """Read a file and take its tensors out of whatever contains them.
+
+    Args:
+        path: The checkpoint file.
+        asset_path: Kept for the family's `build`.
+
+    Returns:
+        Its tensors; a flat file, and one with `state_dict` or `model` in it, look the same.
+
+    Raises:
+        CheckpointError: If the file is unreadable or refused, or its state dict holds anything but tensors.
+    """
+    content = read_checkpoint(path)
+    held = [content[key] for key in CONTAINER_KEYS if isinstance(content.get(key), dict)]
+    entries: Mapping[object, object] = held[0] if held else content  # type: ignore[assignment]
+    tensors = {str(key): value for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        found = ", ".join(str(key) for key in list(entries)[:5]) or "nothing"
+        raise CheckpointError(path, f"no tensors in it; its entries begin with: {found}")
+    foreign = [str(key) for key, value in entries.items() if not isinstance(value, torch.Tensor)]
+    if foreign:
+        raise CheckpointError(path, "entries that are no tensors", unexpected=foreign)
+    prefixed = all(key.startswith(PARALLEL_PREFIX) for key in tensors)
+    if prefixed:
+        tensors = {key.removeprefix(PARALLEL_PREFIX): value for key, value in tensors.items()}
+    return PublishedFile(path, tensors, prefixed, asset_path)
+
+
+def find_asset(file: PublishedFile, names: Sequence[str], *, what: str) -> Path:
+    """The word list or tokenizer file of a checkpoint: the one given, else the first of `names` beside it.
+
+    Args:
+        file: The checkpoint.
+        names: File names to look for in its folder, in this order.
+        what: What it is, for the error: "word list".
+
+    Returns:
+        Its path.
+
+    Raises:
+        CheckpointError: If none is there; says where to put it.
+    """
+    if file.asset_path is not None:
+        return file.asset_path
+    folder = file.path.parent
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(
+        file.path,
+        f"its {what} is not beside it; put {' or '.join(names)} (published with the weights) into {folder}, "
+        "or give vocabulary_path",
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, object]:
+    """The dictionary in a PyTorch file, read without running any code from it.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, or holds anything but tensors and plain values.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "there is no such file") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            path,
+            "refused: it holds more than tensors and plain values, or is no PyTorch file; nothing in it was "
+            f"run ({_reason(error)})",
+        ) from error
+    except Exception as error:  # arbitrary bytes make the reader fail in arbitrary ways
+        raise CheckpointError(
+            path,
+            "not a readable PyTorch file; was the download cut short? "
+            f"({path.stat().st_size} bytes; {type(error).__name__}: {_reason(error)})",
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(path, f"expected a dictionary of tensors, found a {type(content).__name__}")
+    return content
+
+
+def load_tensors_strictly(
+    model: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    path: Path,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Put `tensors` in place of the model's own; every one must fit and none may be left over.
+
+    Args:
+        model: Gets the tensors; may be on the meta device.
+        tensors: By key of the file.
+        path: Where they come from; named in errors.
+        names: Key of the file -> key of the model; by default they are the same.
+
+    Raises:
+        CheckpointError: Listing missing and unexpected keys, or those of the wrong shape.
+    """
+    own = model.state_dict()
+    names = {key: key for key in own} if names is None else names
+    missing = [key for key in names if key not in tensors]
+    unexpected = [key for key in tensors if key not in names]
+    if missing or unexpected:
+        raise CheckpointError(
+            path, "the weights do not fit the network", missing=missing, unexpected=unexpected
+        )
+    wrong = [
+        f"{key} is {tuple(tensors[key].shape)}, expected {tuple(own[name].shape)}"
+        for key, name in names.items()
+        if tensors[key].shape != own[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(path, f"weights of the wrong shape: {'; '.join(wrong)}")
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    # Copies, because tensors read from a file may lie at odd addresses, where products round differently.
+    copies = {name: tensors[key].to(own[name].dtype, copy=True) for key, name in names.items()}
+    model.load_state_dict(copies, assign=True)
+    for name, parameter in model.named_parameters():  # assigned ones forget whether they are trained
+        parameter.requires_grad_(name not in frozen)
+
+
+def _reason(error: Exception) -> str:
+    # PyTorch's advice to read the file without protection is not repeated.
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and "weights_only" not in line]
+    return telling[0][:200] if telling else type(error).__name__
