@@ -18,6 +18,14 @@ import torch
 GOLDEN = Path(__file__).parent / "golden"
 S3D_CONV3D_GAIN = 1.2
 """Extra factor on the 3-D convolutions of S3D, without which its gates would damp the input away."""
+CONV3D_GAIN = {
+    "tan_e2e": S3D_CONV3D_GAIN,
+    "tan_e2e_batchnorm": S3D_CONV3D_GAIN,
+    "videocnn_resnext101": 0.6,  # its 33 residual blocks would double the variance each
+}
+"""The same for the families whose keys lie in golden/keys; 1 for those not named."""
+
+Entries = list[tuple[str, tuple[int, ...], str]]
 
 Kind = Literal["normal", "uniform", "uint8"]
 
@@ -43,7 +51,7 @@ def filled_weight(key: str, shape: tuple[int, ...], dtype: str, *, conv3d_gain: 
     last = key.split(".")[-1]
     if last == "running_var":
         values = 0.5 + generator.random_sample(shape)
-    elif last in ("running_mean", "bias"):
+    elif last in ("running_mean", "bias", "in_proj_bias") or not shape:
         values = 0.1 * generator.standard_normal(shape)
     elif len(shape) == 1:
         values = 1.0 + 0.1 * generator.standard_normal(shape)
@@ -53,14 +61,37 @@ def filled_weight(key: str, shape: tuple[int, ...], dtype: str, *, conv3d_gain: 
     return values.astype(np.float32)
 
 
-def s3d_entries(family: str) -> list[tuple[str, tuple[int, ...], str]]:
+def golden_arrays(file: str, case: str) -> dict[str, np.ndarray]:
+    """The arrays of one case of golden/<file>.npz, by the part of their name behind the case."""
+    with np.load(GOLDEN / f"{file}.npz", allow_pickle=False) as arrays:
+        start = f"{case}/"
+        return {key.removeprefix(start): arrays[key] for key in arrays.files if key.startswith(start)}
+
+
+def published_entries(family: str) -> Entries:
+    """(key, shape, dtype) of a published state dict of golden/keys, in the published order."""
+    entries = json.loads((GOLDEN / "keys" / f"{family}.json").read_text(encoding="utf-8"))
+    return [(key, tuple(shape), dtype) for key, shape, dtype in entries]
+
+
+def published_state_dict(family: str) -> dict[str, torch.Tensor]:
+    """All weights of a family of golden/keys, filled; the published names, prefixes included."""
+    gain = CONV3D_GAIN.get(family, 1.0)
+    return {
+        key: torch.from_numpy(filled_weight(key, shape, dtype, conv3d_gain=gain))
+        for key, shape, dtype in published_entries(family)
+    }
+
+
+def s3d_entries(family: str) -> Entries:
     """(key, shape, dtype) of a published S3D state dict, in the published order.
 
     The families share one list; MIL-NCE puts `module.` before each key and may have the 3×7×7 stem.
     """
     entries = json.loads((GOLDEN / "s3d_keys.json").read_text(encoding="utf-8"))
     prefix = "" if family == "s3d_howto100m" else "module."
-    stems: dict[str, tuple[int, ...]] = {"milnce_s3d": (64, 3, 3, 7, 7)}
+    plain = (64, 3, 3, 7, 7)
+    stems: dict[str, tuple[int, ...]] = {"milnce_s3d": plain, "vt_twins_s3d": plain}
     first_key = entries[0][0]
     return [
         (prefix + key, stems.get(family, tuple(shape)) if key == first_key else tuple(shape), dtype)

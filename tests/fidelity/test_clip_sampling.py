@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(GOLDEN / "sampling_clips.npz", allow_pickle=False) as arrays:
+    with np.load(GOLDEN / "sampling.npz", allow_pickle=False) as arrays:
         return dict(arrays)
 
 

@@ -1,14 +1,11 @@
-"""MIL-NCE against the numbers of the published program; inputs and results lie in golden/losses.npz."""
-
-from pathlib import Path
+"""MIL-NCE against the numbers of the published program."""
 
 import numpy as np
 import pytest
 import torch
 
+from fidelity.fill import filled_input, golden_arrays
 from narravid.losses import MILNCELoss
-
-GOLDEN = Path(__file__).parent / "golden" / "losses.npz"
 
 # (loss, grad_video, grad_text): absolute tolerances of the published cases, beside a relative one of 1e-4.
 TOLERANCES = {
@@ -21,11 +18,12 @@ TOLERANCES = {
 
 @pytest.mark.parametrize("case", TOLERANCES)
 def test_mil_nce_gives_the_published_loss_and_gradients(case):
-    with np.load(GOLDEN, allow_pickle=False) as golden:
-        arrays = {key.split("/")[1]: golden[key] for key in golden.files if key.startswith(f"{case}/")}
-    num_clips, dim = arrays["video"].shape
-    video = torch.from_numpy(arrays["video"]).requires_grad_()
-    text = torch.from_numpy(arrays["text"]).requires_grad_()
+    arrays = golden_arrays("losses", case)
+    num_clips, dim = arrays["grad_video"].shape
+    video = torch.from_numpy(filled_input(f"losses/{case}/video", (num_clips, dim), "normal"))
+    text = torch.from_numpy(filled_input(f"losses/{case}/text", arrays["grad_text"].shape, "normal"))
+    video.requires_grad_()
+    text.requires_grad_()
 
     loss = MILNCELoss()(video, text.view(num_clips, -1, dim))
     loss.backward()

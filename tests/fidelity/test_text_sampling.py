@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / "sampling_text.npz", allow_pickle=False) as arrays:
+    with np.load(GOLDEN / "sampling.npz", allow_pickle=False) as arrays:
         return dict(arrays)
 
 

@@ -124,9 +124,9 @@ def test_sizes_are_read_off_matrices_only(tmp_path, published):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model": {"a": torch.zeros(1)}}, "begin with: model"),
-        ({"state_dict": {"layer.weight": torch.zeros(1)}}, "begin with: layer.weight"),
-        ({"state_dict": 3}, "begin with: nothing"),
+        ({"model": {"a": torch.zeros(1)}}, "its keys begin with a"),
+        ({"state_dict": {"layer.weight": torch.zeros(1)}}, "its keys begin with layer.weight"),
+        ({"state_dict": 3}, "begin with: state_dict"),
         ({}, "begin with: nothing"),
         (torch.zeros(3), "found a Tensor"),
         ([1, 2], "found a list"),
