@@ -28,6 +28,6 @@ def check_logits(name: str, logits: torch.Tensor) -> None:
         return
     worst = lowest if -lowest > highest else highest
     raise ValueError(
-        f"{name} must lie within ±{MAX_LOGIT:g}, got {worst:g}; normalise the embeddings, or lower the learning "
-        "rate if they have grown in training"
+        f"{name} must lie within ±{MAX_LOGIT:g}, got {worst:g}; normalise the embeddings, or lower the "
+        "learning rate if they have grown in training"
     )
