@@ -26,7 +26,7 @@ def family_of_file(file: PublishedFile) -> PublishedFamily:
         CheckpointError: If none does; names the keys that the file begins with and the families known.
     """
     for family in PUBLISHED_FAMILIES:
-        if family.recognises(file.tensors.keys()):
+        if family.recognises(file.tensors):
             return family
     found = ", ".join(list(file.tensors)[:5])
     known = "; ".join(family.name for family in PUBLISHED_FAMILIES)

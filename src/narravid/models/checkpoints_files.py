@@ -6,7 +6,7 @@ Only tensors and plain values are read, never Python objects.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +54,13 @@ class PublishedFamily:
 
     Attributes:
         name: What it is called.
-        recognises: Whether a state dict with these keys, prefix removed, is of this kind. No two families
-            recognise the same keys.
+        recognises: Whether a state dict with these keys (prefix removed) and shapes is of this kind. No two
+            families recognise the same file.
         build: The model of such a file, on the CPU, with its weights, in evaluation mode.
     """
 
     name: str
-    recognises: Callable[[Collection[str]], bool]
+    recognises: Callable[[Mapping[str, torch.Tensor]], bool]
     build: Callable[[PublishedFile], nn.Module]
 
 
