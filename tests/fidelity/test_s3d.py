@@ -13,8 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from fidelity.fill import GOLDEN, filled_input, s3d_entries, s3d_state_dict
+from fidelity.fill import (
+    GOLDEN,
+    filled_input,
+    golden_arrays,
+    s3d_entries,
+    s3d_state_dict,
+)
+from fidelity.fill import (
+    published_state_dict as filled_state_dict,
+)
 from narravid.models.checkpoints import load_published
 from narravid.models.checkpoints_s3d import published_state_dict
 from narravid.models.dual_encoder import S3DDualEncoder
@@ -74,16 +84,19 @@ def family(request: pytest.FixtureRequest) -> str:
 def model(family: str, tmp_path_factory: pytest.TempPathFactory, word_list: Path) -> S3DDualEncoder:
     """The family's network, opened from a file written as the published one is."""
     tensors = s3d_state_dict(family)
-    flat = family == "s3d_howto100m"
-    folder = tmp_path_factory.mktemp(family)
-    path = folder / ("s3d_howto100m.pth" if flat else "epoch0002.pth.tar")
-    torch.save(
-        tensors if flat else {"epoch": 3, "state_dict": tensors, "optimizer": {}, "scheduler": {}}, path
-    )
-    (folder / ("s3d_dict.npy" if flat else "dict.npy")).symlink_to(word_list)
-    opened = load_published(path)
+    if family == "s3d_howto100m":
+        return opened(tmp_path_factory.mktemp(family) / "s3d_howto100m.pth", tensors, word_list)
+    content = {"epoch": 3, "state_dict": tensors, "optimizer": {}, "scheduler": {}}
+    return opened(tmp_path_factory.mktemp(family) / "epoch0002.pth.tar", content, word_list)
+
+
+def opened(path: Path, content: object, word_list: Path) -> S3DDualEncoder:
+    torch.save(content, path)
+    released = path.name == "s3d_howto100m.pth"
+    (path.parent / ("s3d_dict.npy" if released else "dict.npy")).symlink_to(word_list)
+    model = load_published(path)
     path.unlink()
-    return opened
+    return model
 
 
 def golden(family: str) -> dict[str, np.ndarray]:
@@ -139,3 +152,52 @@ def test_key_names_shapes_and_order(model, family):
         for key, tensor in published_state_dict(model).items()
     ]
     assert ours == published
+
+
+def test_vt_twins_windows(tmp_path, word_list):
+    model = opened(tmp_path / "pretrained.pth.tar", s3d_state_dict("vt_twins_s3d"), word_list)  # flat
+    assert (model.config.video.stem, model.config.max_words, model.config.lower_case) == ("plain", 30, False)
+    assert model.similarity == "dot"  # as its retrieval evaluation compares; CrossTask takes the cosine
+    expected = golden_arrays("vt_twins_s3d", "windows")
+    name = "vt_twins_s3d/windows"
+    clips = torch.from_numpy(filled_input(f"{name}/video", (3, 3, 8, 64, 64), "uniform"))
+    tokens = torch.from_numpy(filled_input(f"{name}/tokens", (1, 30), "uint8")).long()
+    with torch.inference_mode():
+        windows, text = model.encode_video(clips), model.encode_tokens(tokens)
+    assert_close(windows, expected["video_windows"], 3e-5)
+    assert_close(text, expected["text"], 6e-6)
+    assert_close(windows.mean(dim=0, keepdim=True), expected["retrieval_video"], 2e-5)
+    assert_close(F.normalize(windows).mean(dim=0, keepdim=True), expected["crosstask_video"], 8e-7)
+    assert_close(F.normalize(text), expected["crosstask_text"], 7e-7)
+
+
+@pytest.mark.parametrize("family", ["tan_e2e", "tan_e2e_batchnorm"])
+def test_end_to_end_alignment_network(tmp_path, word_list, family):
+    tensors = filled_state_dict(family)
+    frozen = family == "tan_e2e"
+    if not frozen:  # the golden numbers are those of the frozen file, whose scales have other keys
+        scales = filled_state_dict("tan_e2e")
+        tensors = {key: scales.get(key.replace(".weight", ".scale"), value) for key, value in tensors.items()}
+    content = {"epoch": 3, "state_dict": tensors, "best_acc": 0.5, "optimizer": {}, "iteration": 9}
+    model = opened(tmp_path / "epoch2.pth.tar", content, word_list)
+    assert (model.config.max_words, model.config.lower_case) == (32, True)
+    assert (model.config.unknown_words, model.similarity) == ("keep", "cosine")
+    assert (model.clip_spec.num_frames, model.clip_spec.fps) == (16, 5.0)
+    assert model.config.video.frozen_batch_norm == frozen
+    clips = torch.from_numpy(filled_input("tan_e2e/video/video", (2, 3, 16, 64, 64), "uniform"))
+    model.train(frozen)  # as the golden numbers were made, where the file says that it stays frozen
+    with torch.inference_mode():
+        embeddings, features = model.encode_video(clips), model.video_features(clips)
+    expected = golden_arrays("tan_e2e", "video")
+    assert_close(embeddings, expected["video_embedding"], 3e-4)
+    assert_close(features, expected["mixed_5c"], 9e-4)
+    tokens = torch.from_numpy(filled_input("tan_e2e/text/tokens", (4, 32), "uint8")).long()
+    tokens[:, 10:] = 0
+    tokens[0, 3] = 0
+    expected = golden_arrays("tan_e2e", "text")
+    np.testing.assert_array_equal(tokens.numpy(), expected["tokens"])
+    with torch.inference_mode():
+        assert_close(model.encode_tokens(tokens), expected["text_embedding"], 4e-6)
+    sentences = json.loads((GOLDEN / "sentences.json").read_text(encoding="utf-8"))
+    expected = golden_arrays("sampling", "tokens_tan_32")
+    np.testing.assert_array_equal(model.tokenizer(sentences).numpy(), expected["ids"])

@@ -12,11 +12,14 @@ from torch import nn
 
 from narravid.errors import CheckpointError
 from narravid.models.checkpoints_files import PublishedFamily, PublishedFile, open_published
-from narravid.models.checkpoints_s3d import S3D_FAMILY
+from narravid.models.checkpoints_s3d import S3D_ALIGNED_FAMILY, S3D_FAMILY
 
 __all__ = ["PUBLISHED_FAMILIES", "family_of_file", "load_published"]
 
-PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = (S3D_FAMILY,)
+PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = (
+    S3D_FAMILY,
+    S3D_ALIGNED_FAMILY,
+)
 
 
 def family_of_file(file: PublishedFile) -> PublishedFamily:

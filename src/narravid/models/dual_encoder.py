@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from narravid.config import check_choices
 from narravid.models.s3d import S3D, S3DConfig
 from narravid.models.text_encoders import SentenceTower, SentenceTowerConfig
 from narravid.models.weights_hash import WeightsHash
-from narravid.text.words import PADDING_ID, VOCABULARY_FILE, Vocabulary, WordTokenizer
+from narravid.text.unknown_sentences import UnknownSentences
+from narravid.text.words import VOCABULARY_FILE, UnknownWords, Vocabulary, WordTokenizer
 from narravid.types import ClipSpec, Similarity
 from narravid.video.transforms import normalise, to_unit_float
 
@@ -32,6 +33,7 @@ class S3DDualEncoderConfig:
         clip_spec: What a clip must look like.
         max_words: Words of a sentence that are read.
         lower_case: Whether sentences are lower-cased first.
+        unknown_words: Whether words outside the vocabulary are dropped or kept in place as padding.
         similarity: How embeddings are compared, `dot` (published) or `cosine`.
         temperature: Starting point of a learned temperature that divides similarities in training; None for
             none (published).
@@ -45,6 +47,7 @@ class S3DDualEncoderConfig:
     clip_spec: ClipSpec
     max_words: int = 20
     lower_case: bool = True
+    unknown_words: UnknownWords = "drop"
     similarity: Similarity = "dot"
     temperature: float | None = None
 
@@ -56,8 +59,7 @@ class S3DDualEncoderConfig:
             )
         if self.max_words < 1:
             raise ValueError(f"max_words must be at least 1, got {self.max_words}")
-        if self.similarity not in ("dot", "cosine"):
-            raise ValueError(f"similarity must be 'dot' or 'cosine', got {self.similarity!r}")
+        check_choices(self)
         if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
 
@@ -93,7 +95,12 @@ class S3DDualEncoder(nn.Module):
             )
         self.config = config
         self.vocabulary = vocabulary
-        self.tokenizer = WordTokenizer(vocabulary, max_words=config.max_words, lower_case=config.lower_case)
+        self.tokenizer = WordTokenizer(
+            vocabulary,
+            max_words=config.max_words,
+            lower_case=config.lower_case,
+            unknown=config.unknown_words,
+        )
         self.embed_dim = config.video.embed_dim
         self.similarity: Similarity = config.similarity
         self.clip_spec = config.clip_spec
@@ -103,7 +110,7 @@ class S3DDualEncoder(nn.Module):
         self.log_scale = (
             None if config.temperature is None else nn.Parameter(torch.tensor(-math.log(config.temperature)))
         )
-        self._warned_sentences: set[str] = set()
+        self._unknown_sentences = UnknownSentences()
         self._hash = WeightsHash()
 
     @property
@@ -162,7 +169,7 @@ class S3DDualEncoder(nn.Module):
             (N, D) float32.
         """
         tokens: torch.Tensor = self.tokenizer(sentences)
-        self._warn_unknown(sentences, tokens)
+        self._unknown_sentences.warn_once(sentences, tokens)
         return self.encode_tokens(tokens)
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -195,13 +202,3 @@ class S3DDualEncoder(nn.Module):
         spec = self.clip_spec
         unit: torch.Tensor = to_unit_float(clips.to(self.device, non_blocking=True))
         return normalise(unit, spec.mean, spec.std).to(self.video.fc.weight.dtype)
-
-    def _warn_unknown(self, sentences: Sequence[str], tokens: torch.Tensor) -> None:
-        has_words = (tokens != PADDING_ID).any(dim=1).tolist()
-        for sentence, known in zip(sentences, has_words, strict=True):
-            if not known and sentence not in self._warned_sentences:
-                self._warned_sentences.add(sentence)
-                warnings.warn(
-                    f"no word of {sentence!r} is in the model's vocabulary: its embedding says nothing of it",
-                    stacklevel=3,
-                )

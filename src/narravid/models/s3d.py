@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from narravid.models.frozen_batch_norm import freeze_batch_norm
 from narravid.models.s3d_layers import (
     InceptionBlock,
     PlainStem,
@@ -61,6 +62,7 @@ class S3DConfig:
         num_inception_blocks: How many blocks, from 3b on; 9 ends with the published 5c.
         embed_dim: Size of the output embedding.
         gating: Whether self-gating follows; published weights need it.
+        frozen_batch_norm: Whether batch normalisation keeps its running statistics in training too.
 
     Raises:
         ValueError: If a value is out of range.
@@ -71,6 +73,7 @@ class S3DConfig:
     num_inception_blocks: int = len(INCEPTION_BLOCKS)
     embed_dim: int = 512
     gating: bool = True
+    frozen_batch_norm: bool = False
 
     def __post_init__(self) -> None:
         if self.stem not in ("space_to_depth", "plain"):
@@ -124,6 +127,8 @@ class S3D(nn.Module):
             in_channels = block.out_channels
         self.feature_dim = in_channels
         self.fc = nn.Linear(in_channels, config.embed_dim)
+        if config.frozen_batch_norm:
+            freeze_batch_norm(self)
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
         """Trunk features, averaged over time and space (`mixed_5c` of the published network).
