@@ -11,7 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from narravid.errors import CheckpointError
+from narravid.models.checkpoints_cpd import CPD_CLASSIFIER_FAMILY, CPD_FAMILY
 from narravid.models.checkpoints_files import PublishedFamily, PublishedFile, open_published
+from narravid.models.checkpoints_resnext import RESNEXT_FAMILY
 from narravid.models.checkpoints_s3d import S3D_ALIGNED_FAMILY, S3D_FAMILY
 
 __all__ = ["PUBLISHED_FAMILIES", "family_of_file", "load_published"]
@@ -19,6 +21,9 @@ __all__ = ["PUBLISHED_FAMILIES", "family_of_file", "load_published"]
 PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = (
     S3D_FAMILY,
     S3D_ALIGNED_FAMILY,
+    CPD_FAMILY,
+    CPD_CLASSIFIER_FAMILY,
+    RESNEXT_FAMILY,
 )
 
 

@@ -1,6 +1,6 @@
 """The text tower of CPD: DistilBERT, through the `transformers` library (the extra `text`).
 
-Li and Wang, arXiv 2001.05691, section 4.1; DistilBERT: Sanh et al., arXiv 1910.01108.
+Li and Wang, arXiv 2001.05691; DistilBERT: Sanh et al., arXiv 1910.01108.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class DistilBERTTower(nn.Module):
                 f"got {tuple(tokens.shape)} {tokens.dtype}"
             )
         if len(tokens) == 0:  # the library cannot tell the size of a head of no sentences
-            return self.head[0].weight.new_zeros((*tokens.shape, self.config.hidden_dim))
+            weight = next(self.head.parameters())
+            return weight.new_zeros((*tokens.shape, self.config.hidden_dim))
         mask = _counted(tokens).long() if self.config.attention_mask else None
         states: torch.Tensor = self.encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
         return states

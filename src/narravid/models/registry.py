@@ -11,7 +11,15 @@ from torch import nn
 
 from narravid.config import from_dict
 from narravid.errors import CheckpointError
+from narravid.models.cpd import CPDConfig, CPDDualEncoder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
+from narravid.models.video_classifier import (
+    CPDClassifier,
+    CPDClassifierConfig,
+    ResNeXtExtractor,
+    ResNeXtExtractorConfig,
+)
+from narravid.text.word_pieces import PIECES_FILE, WordPieces
 from narravid.text.words import VOCABULARY_FILE, Vocabulary
 
 __all__ = ["FAMILIES", "Family", "family_of"]
@@ -59,8 +67,15 @@ def _read_vocabulary(folder: Path) -> Vocabulary:
     return Vocabulary.load(folder / VOCABULARY_FILE)
 
 
+def _read_pieces(folder: Path) -> WordPieces:
+    return WordPieces.load(folder / PIECES_FILE)
+
+
 FAMILIES: dict[str, Family] = {
     "s3d_dual_encoder": Family(S3DDualEncoder, S3DDualEncoderConfig, _read_vocabulary),
+    "cpd_dual_encoder": Family(CPDDualEncoder, CPDConfig, _read_pieces),
+    "cpd_classifier": Family(CPDClassifier, CPDClassifierConfig),
+    "resnext_extractor": Family(ResNeXtExtractor, ResNeXtExtractorConfig),
 }
 
 

@@ -1,7 +1,7 @@
 """Residual blocks on (B, C, T, H, W), shared by the 3-D ResNets of CPD and the ResNeXt of HowTo100M.
 
 He et al., CVPR 2016, arXiv 1512.03385, section 3.3 (shortcuts A and B); Hara et al., CVPR 2018, arXiv
-1711.09577, section 3.2 (the same in 3-D). Module names are those of the published weights of both.
+1711.09577 (the same in 3-D). Module names are those of the published weights of both.
 """
 
 from __future__ import annotations

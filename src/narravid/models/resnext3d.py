@@ -1,7 +1,7 @@
 """ResNeXt-101 in 3-D, the motion features of HowTo100M.
 
-Hara et al., CVPR 2018, arXiv 1711.09577, section 3.2; Xie et al., CVPR 2017, arXiv 1611.05431 (32 groups);
-used by Miech et al., ICCV 2019, arXiv 1906.03327, section 4.1.
+Hara et al., CVPR 2018, arXiv 1711.09577; Xie et al., CVPR 2017, arXiv 1611.05431 (32 groups);
+used by Miech et al., ICCV 2019, arXiv 1906.03327.
 """
 
 from __future__ import annotations

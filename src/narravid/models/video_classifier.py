@@ -1,7 +1,7 @@
 """A 3-D residual trunk with a linear classifier: features of clips, or scores of classes.
 
-Two kinds: the fine-tuned networks of CPD, and the ResNeXt-101 of HowTo100M, whose classifier is published with
-it and has no part in its features.
+Two kinds: the fine-tuned networks of CPD, and the ResNeXt-101 of HowTo100M, whose classifier is published
+with it and has no part in its features.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class VideoClassifier(nn.Module):
         return features.float()
 
     def class_logits(self, clips: torch.Tensor) -> torch.Tensor:
-        """Scores of the classes, before any softmax: (B, 3, T, H, W) as for `video_features` to (B, K) float32."""
+        """Scores of the classes before any softmax, clips as for `video_features` to (B, K) float32."""
         return self.classify_features(self.video_features(clips))
 
     def classify_features(self, features: torch.Tensor) -> torch.Tensor:
@@ -172,7 +172,7 @@ class VideoClassifier(nn.Module):
 class CPDClassifier(VideoClassifier):
     """A 3-D ResNet of CPD, fine-tuned to tell classes apart.
 
-    Li and Wang, arXiv 2001.05691, section 5.
+    Li and Wang, arXiv 2001.05691.
 
     Args:
         config: Shapes and settings.
@@ -185,7 +185,7 @@ class CPDClassifier(VideoClassifier):
 class ResNeXtExtractor(VideoClassifier):
     """The motion features of HowTo100M; extraction L2-normalises what `video_features` gives.
 
-    Miech et al., ICCV 2019, arXiv 1906.03327, section 4.1.
+    Miech et al., ICCV 2019, arXiv 1906.03327.
 
     Args:
         config: Shapes and settings.

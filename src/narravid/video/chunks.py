@@ -1,7 +1,7 @@
 """Cutting whole videos into clips for feature extraction, as the 3-D extractor of HowTo100M does it.
 
-Miech et al., ICCV 2019, arXiv 1906.03327, section 4.1: frames at 24 per second, the shorter side 112 pixels,
-the centre square, clips of 16 frames without overlap, a mean subtracted on the scale 0 to 255.
+Miech et al., ICCV 2019, arXiv 1906.03327, and its extraction program: frames at 24 per second, the shorter
+side 112 pixels, the centre square, clips of 16 frames without overlap, a mean subtracted on the scale 0 to 255.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def frames_to_chunks(frames: torch.Tensor, *, num_frames: int) -> torch.Tensor:
     missing = -len(frames) % num_frames
     if missing:
         frames = torch.cat([frames, frames.new_zeros((missing, *frames.shape[1:]))])
-    return frames.unflatten(0, (-1, num_frames)).permute(0, 4, 1, 2, 3)
+    return frames.reshape(-1, num_frames, *frames.shape[1:]).permute(0, 4, 1, 2, 3)
 
 
 def normalise_levels(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
