@@ -20,7 +20,7 @@ from narravid.evaluation.retrieval import evaluate_retrieval
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.text_encoders import SentenceTowerConfig
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
-from narravid.recipes.word_vectors import load_word_vectors
+from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
 from narravid.training.config import Evaluation, TrainingData
 from narravid.types import NarratedBatch
