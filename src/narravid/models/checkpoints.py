@@ -13,6 +13,7 @@ from torch import nn
 from narravid.errors import CheckpointError
 from narravid.models.checkpoints_cpd import CPD_CLASSIFIER_FAMILY, CPD_FAMILY
 from narravid.models.checkpoints_files import PublishedFamily, PublishedFile, open_published
+from narravid.models.checkpoints_howto100m import HOWTO100M_FAMILY
 from narravid.models.checkpoints_resnext import RESNEXT_FAMILY
 from narravid.models.checkpoints_s3d import S3D_ALIGNED_FAMILY, S3D_FAMILY
 
@@ -21,6 +22,7 @@ __all__ = ["PUBLISHED_FAMILIES", "family_of_file", "load_published"]
 PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = (
     S3D_FAMILY,
     S3D_ALIGNED_FAMILY,
+    HOWTO100M_FAMILY,
     CPD_FAMILY,
     CPD_CLASSIFIER_FAMILY,
     RESNEXT_FAMILY,

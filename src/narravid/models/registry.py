@@ -13,6 +13,7 @@ from narravid.config import from_dict
 from narravid.errors import CheckpointError
 from narravid.models.cpd import CPDConfig, CPDDualEncoder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
+from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
 from narravid.models.video_classifier import (
     CPDClassifier,
     CPDClassifierConfig,
@@ -71,8 +72,13 @@ def _read_pieces(folder: Path) -> WordPieces:
     return WordPieces.load(folder / PIECES_FILE)
 
 
+def _read_vocabulary_if_any(folder: Path) -> Vocabulary | None:
+    return _read_vocabulary(folder) if (folder / VOCABULARY_FILE).is_file() else None
+
+
 FAMILIES: dict[str, Family] = {
     "s3d_dual_encoder": Family(S3DDualEncoder, S3DDualEncoderConfig, _read_vocabulary),
+    "gated_dual_encoder": Family(GatedDualEncoder, GatedDualEncoderConfig, _read_vocabulary_if_any),
     "cpd_dual_encoder": Family(CPDDualEncoder, CPDConfig, _read_pieces),
     "cpd_classifier": Family(CPDClassifier, CPDClassifierConfig),
     "resnext_extractor": Family(ResNeXtExtractor, ResNeXtExtractorConfig),
