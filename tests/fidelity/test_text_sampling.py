@@ -8,11 +8,52 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from narravid.text.captions import Caption, CaptionTrack, first_candidate, nearest_captions
-from narravid.text.words import Vocabulary, WordTokenizer
+from narravid.text.caption_merging import merge_neighbours
+from narravid.text.captions import (
+    Caption,
+    CaptionTrack,
+    consecutive_captions,
+    first_candidate,
+    nearest_captions,
+)
+from narravid.text.words import Vocabulary, WordTokenizer, split_words
 from narravid.types import Span
+from narravid.video.sampling import whole_second_span
 
 GOLDEN = Path(__file__).parent / "golden"
+WORDS = [
+    "add",
+    "oil",
+    "pan",
+    "cut",
+    "tomato",
+    "onion",
+    "knife",
+    "stir",
+    "pour",
+    "water",
+    "bowl",
+    "egg",
+    "whisk",
+    "butter",
+    "melt",
+    "heat",
+    "oven",
+    "bake",
+    "cake",
+    "flour",
+    "sugar",
+    "salt",
+    "pepper",
+    "mix",
+    "dough",
+    "roll",
+    "door",
+    "open",
+    "close",
+    "kettle",
+]
+"""The words that the merged captions are recorded in, by their position."""
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +102,32 @@ def test_caption_candidates_match(golden, name):
             assert first_candidate(track, index, num_candidates) == starts[row, index]
             expected = used[row, index, :num_candidates].tolist()
             assert nearest_captions(track, index, num_candidates) == expected
+
+
+@pytest.mark.parametrize(("min_seconds", "min_words"), [(10, 0), (0, 8), (10, 8)])
+@pytest.mark.parametrize("name", ["a", "b", "c", "grid"])
+def test_merged_captions_match(golden, name, min_seconds, min_words):
+    track = read_track(name)
+    case = f"howto100m_text_{name}_t{min_seconds}_w{min_words}"
+    spans, words, num_words = (golden[f"{case}/{array}"] for array in ("start_end", "words", "num_words"))
+    assert len(spans) == len(track)
+    for index in range(len(track)):
+        merged = merge_neighbours(track, index, min_seconds=min_seconds, min_words=min_words)
+        np.testing.assert_allclose(
+            [merged.span.start_seconds, merged.span.end_seconds], spans[index], rtol=1e-6
+        )
+        found = [WORDS.index(word) for word in split_words(merged.text, lower_case=False)]
+        assert len(found) == num_words[index]
+        assert found == words[index, : len(found)].tolist()
+        assert (words[index, len(found) :] == -1).all()
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c", "grid"])
+def test_consecutive_captions_match(golden, name):
+    track = read_track(name)
+    expected = golden[f"vt_twins_sequence_{name}/start_end"].tolist()
+    for first, spans in enumerate(expected):
+        found = [whole_second_span(track[index].span) for index in consecutive_captions(track, first, 8)]
+        assert [[span.start_seconds, span.end_seconds] for span in found] == spans
+    with pytest.raises(ValueError, match=rf"first must be in \[0, {len(expected)}\)"):
+        consecutive_captions(track, len(expected), 8)

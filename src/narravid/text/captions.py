@@ -1,17 +1,32 @@
 """Captions with their times, and which of them belong together.
 
 Narration is only loosely aligned with what is shown, so MIL-NCE offers a clip the P captions nearest in time
-as candidates (Miech et al. 2020, arXiv 1912.06430, section 3.2).
+as candidates (Miech et al. 2020, arXiv 1912.06430, section 3.2). VT-TWINS aligns sequences instead and takes
+consecutive captions with one clip each (Ko et al. 2022, section 3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
+
+import torch
 
 from narravid.types import Span
 
-__all__ = ["Caption", "CaptionTrack", "first_candidate", "nearest_captions"]
+__all__ = [
+    "Caption",
+    "CaptionTrack",
+    "ShortTrack",
+    "consecutive_captions",
+    "draw_consecutive_captions",
+    "first_candidate",
+    "nearest_captions",
+]
+
+ShortTrack = Literal["repeat", "refuse"]
+"""What a track with too few captions gives: its last caption again (as published), or an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +133,70 @@ def nearest_captions(track: CaptionTrack, index: int, num_candidates: int) -> li
     """
     first = first_candidate(track, index, num_candidates)
     return [min(max(first + step, 0), len(track) - 1) for step in range(num_candidates)]
+
+
+def consecutive_captions(
+    track: CaptionTrack, first: int, num_captions: int, *, when_short: ShortTrack = "repeat"
+) -> list[int]:
+    """The captions of a sequence, one after the other.
+
+    Args:
+        track: The captions.
+        first: The first caption of the sequence.
+        num_captions: Length of the sequence.
+        when_short: What a track with fewer captions than that gives. Repeating the last one is the published
+            rule; the repeats are then wrong negatives of each other, which "refuse" avoids.
+
+    Returns:
+        `num_captions` positions in the track, ascending; all different but for the repeats of a short track.
+
+    Raises:
+        ValueError: If the sequence does not lie inside the track, `num_captions` is below 1, the track is
+            empty, or it is short and must not be.
+    """
+    num_starts = _num_sequence_starts(track, num_captions, when_short)
+    if not 0 <= first < num_starts:
+        raise ValueError(
+            f"first must be in [0, {num_starts}) for {num_captions} of {len(track)} captions, got {first}"
+        )
+    return [min(first + step, len(track) - 1) for step in range(num_captions)]
+
+
+def draw_consecutive_captions(
+    track: CaptionTrack,
+    num_captions: int,
+    *,
+    generator: torch.Generator,
+    when_short: ShortTrack = "repeat",
+) -> list[int]:
+    """Draw a sequence of `consecutive_captions`, each start equally likely.
+
+    Args:
+        track: The captions.
+        num_captions: Length of the sequence.
+        generator: Source of the draw.
+        when_short: As for `consecutive_captions`.
+
+    Returns:
+        `num_captions` positions in the track, ascending.
+
+    Raises:
+        ValueError: As for `consecutive_captions`.
+    """
+    num_starts = _num_sequence_starts(track, num_captions, when_short)
+    first = int(torch.randint(num_starts, (), generator=generator))
+    return consecutive_captions(track, first, num_captions, when_short=when_short)
+
+
+def _num_sequence_starts(track: CaptionTrack, num_captions: int, when_short: ShortTrack) -> int:
+    if num_captions < 1:
+        raise ValueError(f"num_captions must be at least 1, got {num_captions}")
+    if when_short not in ("repeat", "refuse"):
+        raise ValueError(f"when_short must be 'repeat' or 'refuse', got {when_short!r}")
+    if len(track) == 0:
+        raise ValueError("a sequence needs captions, and this track is empty; leave the video out")
+    if len(track) < num_captions and when_short == "refuse":
+        raise ValueError(
+            f"a sequence of {num_captions} captions needs as many, and this track has {len(track)}"
+        )
+    return max(1, len(track) - num_captions + 1)

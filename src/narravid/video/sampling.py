@@ -9,7 +9,9 @@ import torch
 from narravid.types import Span
 
 __all__ = [
+    "aligned_start_range",
     "clip_start_range",
+    "draw_aligned_start",
     "draw_clip_start",
     "evaluation_windows",
     "sliding_windows",
@@ -149,6 +151,60 @@ def draw_clip_start(span: Span, clip_seconds: float, *, generator: torch.Generat
         Start in whole seconds.
     """
     lowest, highest = clip_start_range(span, clip_seconds)
+    return int(torch.randint(lowest, highest + 1, (), generator=generator))
+
+
+def aligned_start_range(
+    timestamp_seconds: float, clip_seconds: float, *, duration_seconds: float
+) -> tuple[int, int]:
+    """Lowest and highest whole second at which a clip of an aligned sentence may start, both included.
+
+    HTM-AA gives a sentence one timestamp t, and a clip starts in [floor(t - clip), ceil(t)], held inside the
+    video (Han et al. 2022, arXiv 2204.02968, released end-to-end loader). So the clip need not hold t: it may
+    end just before or begin just after it, and pass the end of the video by up to its whole length.
+
+    Args:
+        timestamp_seconds: Centre of the sentence, at least 0.
+        clip_seconds: Length of a clip.
+        duration_seconds: Length of the video.
+
+    Returns:
+        (lowest, highest). Empty, with highest below lowest, when the whole range lies beyond the video.
+
+    >>> aligned_start_range(10.3, 3.2, duration_seconds=100.0)
+    (7, 11)
+    """
+    if not (math.isfinite(timestamp_seconds) and timestamp_seconds >= 0):
+        raise ValueError(f"timestamp_seconds must be at least 0, got {timestamp_seconds}")
+    _check_positive("clip_seconds", clip_seconds)
+    _check_positive("duration_seconds", duration_seconds)
+    lowest = max(0, math.floor(timestamp_seconds - clip_seconds))
+    return lowest, min(math.ceil(timestamp_seconds), math.floor(duration_seconds))
+
+
+def draw_aligned_start(
+    timestamp_seconds: float, clip_seconds: float, *, duration_seconds: float, generator: torch.Generator
+) -> int:
+    """Draw a whole second at which a clip starts, each of `aligned_start_range` equally likely.
+
+    Args:
+        timestamp_seconds: Centre of the sentence, at least 0.
+        clip_seconds: Length of a clip.
+        duration_seconds: Length of the video.
+        generator: Source of the draw.
+
+    Returns:
+        Start in whole seconds.
+
+    Raises:
+        ValueError: If no second is left because the sentence lies beyond the end of the video.
+    """
+    lowest, highest = aligned_start_range(timestamp_seconds, clip_seconds, duration_seconds=duration_seconds)
+    if highest < lowest:
+        raise ValueError(
+            f"no clip of {clip_seconds} s at {timestamp_seconds} s can start inside a video of "
+            f"{duration_seconds} s; leave this sentence out"
+        )
     return int(torch.randint(lowest, highest + 1, (), generator=generator))
 
 
