@@ -11,15 +11,19 @@ from torch import nn
 
 from narravid.config import from_dict
 from narravid.errors import CheckpointError
+from narravid.models.aligner import TemporalAligner
+from narravid.models.aligner_config import TemporalAlignerConfig
 from narravid.models.cpd import CPDConfig, CPDDualEncoder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
+from narravid.models.viclip import ViCLIP, ViCLIPConfig
 from narravid.models.video_classifier import (
     CPDClassifier,
     CPDClassifierConfig,
     ResNeXtExtractor,
     ResNeXtExtractorConfig,
 )
+from narravid.text.byte_pairs import MERGES_FILE, BytePairTokenizer
 from narravid.text.word_pieces import PIECES_FILE, WordPieces
 from narravid.text.words import VOCABULARY_FILE, Vocabulary
 
@@ -76,12 +80,18 @@ def _read_vocabulary_if_any(folder: Path) -> Vocabulary | None:
     return _read_vocabulary(folder) if (folder / VOCABULARY_FILE).is_file() else None
 
 
+def _read_byte_pairs(folder: Path) -> BytePairTokenizer:
+    return BytePairTokenizer.load(folder / MERGES_FILE)
+
+
 FAMILIES: dict[str, Family] = {
     "s3d_dual_encoder": Family(S3DDualEncoder, S3DDualEncoderConfig, _read_vocabulary),
     "gated_dual_encoder": Family(GatedDualEncoder, GatedDualEncoderConfig, _read_vocabulary_if_any),
     "cpd_dual_encoder": Family(CPDDualEncoder, CPDConfig, _read_pieces),
     "cpd_classifier": Family(CPDClassifier, CPDClassifierConfig),
     "resnext_extractor": Family(ResNeXtExtractor, ResNeXtExtractorConfig),
+    "viclip": Family(ViCLIP, ViCLIPConfig, _read_byte_pairs),
+    "temporal_aligner": Family(TemporalAligner, TemporalAlignerConfig, _read_vocabulary),
 }
 
 
