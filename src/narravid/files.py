@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "file_sha256",
     "read_json",
     "remove_leftovers",
     "replace_folder",
@@ -19,6 +21,12 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content in hexadecimal, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

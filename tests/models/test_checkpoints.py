@@ -12,7 +12,8 @@ import torch
 
 from narravid.errors import AnnotationError, CheckpointError
 from narravid.models.checkpoints import load_published
-from narravid.models.checkpoints_files import load_tensors_strictly, read_checkpoint
+from narravid.models.checkpoints_files import load_tensors_strictly
+from narravid.models.checkpoints_reading import read_checkpoint
 from narravid.models.checkpoints_s3d import published_state_dict
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.s3d import S3DConfig

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from torch import nn
 
+from narravid.cli.model_facts import fact_lines, model_facts
 from narravid.config import to_dict
 from narravid.errors import NarravidError
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
 from narravid.models.hub import load
-from narravid.protocols import FeatureExtractor, PixelDualEncoder
-from narravid.text.words import WordTokenizer
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["Info"]
@@ -43,7 +41,7 @@ class Info:
         if self.json:
             print(json.dumps(facts, indent=2, ensure_ascii=False))
         else:
-            print("\n".join(_lines(facts)))
+            print("\n".join(fact_lines(facts)))
         return 0
 
 
@@ -56,7 +54,7 @@ def _facts(path: Path) -> dict[str, Any]:
         return _video_facts(path)
     if has_info(path):
         return _index_facts(path)
-    return _model_facts(str(path))
+    return {"kind": "model", **model_facts(load(path))}
 
 
 def _video_facts(path: Path) -> dict[str, Any]:
@@ -76,48 +74,3 @@ def _index_facts(folder: Path) -> dict[str, Any]:
             path for path, indexed in files.items() if indexed.num_clips < indexed.num_windows
         ],
     }
-
-
-def _model_facts(path: str) -> dict[str, Any]:
-    model = load(path)
-    facts: dict[str, Any] = {
-        "kind": "model",
-        "class": type(model).__name__,
-        "weights_hash": model.weights_hash,
-    }
-    for name in ("embed_dim", "feature_dim", "similarity"):  # not every kind of model has each
-        if hasattr(model, name):
-            facts[name] = getattr(model, name)
-    for name in ("clip_spec", "feature_spec"):
-        if hasattr(model, name):
-            facts[name] = to_dict(getattr(model, name))
-    if isinstance(model, PixelDualEncoder | FeatureExtractor):
-        facts["clip_seconds"] = model.clip_spec.duration_seconds
-    if isinstance(model, nn.Module):
-        facts["num_parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    tokenizer = getattr(model, "tokenizer", None)
-    if isinstance(tokenizer, WordTokenizer):
-        facts["num_words"] = len(tokenizer.vocabulary)
-        facts["max_words"] = tokenizer.max_words
-        facts["lower_case"] = tokenizer.lower_case
-    return facts
-
-
-def _lines(facts: dict[str, Any]) -> list[str]:
-    flat: dict[str, Any] = {}
-    for key, value in facts.items():
-        flat.update(
-            {f"{key}.{inner}": item for inner, item in value.items()}
-            if isinstance(value, dict)
-            else {key: value}
-        )
-    width = max(map(len, flat))
-    return [f"{key:<{width}}  {_text(value)}" for key, value in flat.items()]
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    if value is None:
-        return "not stated"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) if value else "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("narravid.cli.evaluate", "EVALUATE_COMMANDS", "measure a model"),
     "index": Command("narravid.cli.index", "Index", "cut videos into clips and make them searchable"),
     "search": Command("narravid.cli.search", "Search", "find the moments of indexed videos that fit a text"),
+    "convert": Command("narravid.cli.convert", "Convert", "turn a published checkpoint into a model folder"),
     "info": Command("narravid.cli.info", "Info", "say what a video, a model or an index is"),
 }
 

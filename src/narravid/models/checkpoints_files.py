@@ -5,7 +5,6 @@ Only tensors and plain values are read, never Python objects.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from narravid.errors import CheckpointError
+from narravid.models.checkpoints_reading import check_plain_tensor, read_checkpoint
 
 __all__ = [
     "PublishedFamily",
@@ -21,7 +21,6 @@ __all__ = [
     "find_asset",
     "load_tensors_strictly",
     "open_published",
-    "read_checkpoint",
 ]
 
 PARALLEL_PREFIX = "module."
@@ -80,7 +79,11 @@ def open_published(path: Path, asset_path: Path | None = None) -> PublishedFile:
     content = read_checkpoint(path)
     held = [content[key] for key in CONTAINER_KEYS if isinstance(content.get(key), dict)]
     entries: Mapping[object, object] = held[0] if held else content  # type: ignore[assignment]
-    tensors = {str(key): value for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        str(key): check_plain_tensor(path, str(key), value)
+        for key, value in entries.items()
+        if isinstance(value, torch.Tensor)
+    }
     if not tensors:
         found = ", ".join(str(key) for key in list(entries)[:5]) or "nothing"
         raise CheckpointError(path, f"no tensors in it; its entries begin with: {found}")
@@ -118,33 +121,6 @@ def find_asset(file: PublishedFile, names: Sequence[str], *, what: str) -> Path:
         f"its {what} is not beside it; put {' or '.join(names)} (published with the weights) into {folder}, "
         "or give vocabulary_path",
     )
-
-
-def read_checkpoint(path: Path) -> dict[str, object]:
-    """The dictionary in a PyTorch file, read without running any code from it.
-
-    Raises:
-        CheckpointError: If the file is missing, broken, or holds anything but tensors and plain values.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(path, "there is no such file") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            path,
-            "refused: it holds more than tensors and plain values, or is no PyTorch file; nothing in it was "
-            f"run ({_reason(error)})",
-        ) from error
-    except Exception as error:  # arbitrary bytes make the reader fail in arbitrary ways
-        raise CheckpointError(
-            path,
-            "not a readable PyTorch file; was the download cut short? "
-            f"({path.stat().st_size} bytes; {type(error).__name__}: {_reason(error)})",
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(path, f"expected a dictionary of tensors, found a {type(content).__name__}")
-    return content
 
 
 def load_tensors_strictly(
@@ -186,10 +162,3 @@ def load_tensors_strictly(
     model.load_state_dict(copies, assign=True)
     for name, parameter in model.named_parameters():  # assigned ones forget whether they are trained
         parameter.requires_grad_(name not in frozen)
-
-
-def _reason(error: Exception) -> str:
-    # PyTorch's advice to read the file without protection is not repeated.
-    lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and "weights_only" not in line]
-    return telling[0][:200] if telling else type(error).__name__

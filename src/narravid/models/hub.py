@@ -6,6 +6,7 @@ and what the family needs besides, such as `vocabulary.json`. A run folder holds
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,17 @@ from torch import nn
 
 from narravid.config import to_dict
 from narravid.errors import CheckpointError
-from narravid.files import read_json, replace_folder, set_aside, write_atomically, write_json
+from narravid.files import read_json, replace_folder, set_aside, write_atomically, write_json, write_text
 from narravid.models.checkpoints import load_published
 from narravid.models.checkpoints_files import load_tensors_strictly
 from narravid.models.registry import FAMILIES, family_of
 from narravid.protocols import Model, PixelDualEncoder
 
-__all__ = ["load", "load_pixel_dual_encoder", "save_model"]
+__all__ = ["Source", "load", "load_pixel_dual_encoder", "save_model"]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+README_FILE = "README.md"
 RUN_MODEL_FOLDER = "model"
 FORMAT = "narravid-model"
 FORMAT_VERSION = 1
@@ -98,12 +100,33 @@ def load_pixel_dual_encoder(
     return model
 
 
-def save_model(model: Model, folder: Path) -> None:
+@dataclass(frozen=True)
+class Source:
+    """Which published file a model folder was made from.
+
+    Attributes:
+        file_name: Its name.
+        num_bytes: Its size.
+        sha256: Hash of its content, in hexadecimal.
+        recognised_as: The family of published checkpoints.
+    """
+
+    file_name: str
+    num_bytes: int
+    sha256: str
+    recognised_as: str
+
+
+def save_model(
+    model: Model, folder: Path, *, source: Source | None = None, readme: str | None = None
+) -> None:
     """Write a model folder, all of it or nothing; one that is there is replaced.
 
     Args:
         model: The model; its tensors may be on any device.
         folder: The folder to make. An existing one is replaced only if it is a model folder or empty.
+        source: The published file that the model comes from; noted in the configuration.
+        readme: Text of a README.md to put in.
 
     Raises:
         ValueError: If the model is of no known family, or other files are in the way.
@@ -122,7 +145,10 @@ def save_model(model: Model, folder: Path) -> None:
             "family": name,
             "config": to_dict(model.config),
             "weights_hash": model.weights_hash,
+            **({} if source is None else {"source": asdict(source)}),
         }
+        if readme is not None:
+            write_text(fresh / README_FILE, readme)
         write_json(fresh / CONFIG_FILE, described)
 
     replace_folder(folder, write)
