@@ -52,7 +52,7 @@ KEY_MAP = {
     "video_head.": "vis_emb.",
     "text.head.": "text_emb.",
 }
-"""Start of a key here -> start of the published key."""
+"""Start of a key here -> start of the published key, in the published order."""
 
 MEMORY_KEYS = ("vis_memory", "text_memory", "Z_v", "Z_t")
 IGNORED_KEYS = frozenset({*MEMORY_KEYS, f"{ENCODER_PREFIX}embeddings.position_ids"})
@@ -151,7 +151,12 @@ def read_memory_banks(path: Path) -> MemoryBanks:
 
 def published_state_dict(model: CPDDualEncoder) -> dict[str, torch.Tensor]:
     """The model's tensors under their published names and in the published order, without prefix."""
-    return {_published(key): tensor for key, tensor in model.state_dict().items()}
+    return {
+        _published(key): tensor
+        for start in KEY_MAP
+        for key, tensor in model.state_dict().items()
+        if key.startswith(start)
+    }
 
 
 def _published(key: str) -> str:

@@ -2,8 +2,8 @@
 
 Li and Wang, Learning Spatiotemporal Features via Video and Text Pair Discrimination, arXiv 2001.05691; the
 network is the slow path of Feichtenhofer et al., ICCV 2019, arXiv 1812.03982. Shortcut A lets its gradient
-flow and shortcut B strides space only; the published code does neither, with the same forward numbers where it
-runs.
+flow and shortcut B strides space only; the published code does neither, with the same forward numbers where
+it runs.
 """
 
 from __future__ import annotations

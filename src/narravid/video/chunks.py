@@ -1,7 +1,8 @@
 """Cutting whole videos into clips for feature extraction, as the 3-D extractor of HowTo100M does it.
 
 Miech et al., ICCV 2019, arXiv 1906.03327, and its extraction program: frames at 24 per second, the shorter
-side 112 pixels, the centre square, clips of 16 frames without overlap, a mean subtracted on the scale 0 to 255.
+side 112 pixels, the centre square, clips of 16 frames without overlap, a mean subtracted on the scale 0 to
+255.
 """
 
 from __future__ import annotations
