@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from narravid.types import ClipSpec, FeatureSpec, Similarity
+from narravid.types import ClipSpec, FeatureSpec, Similarity, VideoAlignment
 
 __all__ = ["Aligner", "FeatureDualEncoder", "FeatureExtractor", "Model", "PixelDualEncoder"]
 
@@ -110,10 +110,19 @@ class FeatureExtractor(Protocol):
 
 @runtime_checkable
 class Aligner(Protocol):
-    """A model that says which seconds of a long video belong to which of its sentences."""
+    """A model that says which seconds of a long video belong to which of its sentences.
+
+    Attributes:
+        embed_dim: Size of the vectors that it compares.
+        feature_spec: Whose features it works on, one vector for each second.
+        max_positions: Seconds of video that it can place one by one.
+        alignability_layer: Which joint layer's alignability logits are to be read.
+    """
 
     embed_dim: int
     feature_spec: FeatureSpec
+    max_positions: int
+    alignability_layer: int
 
     @property
     def weights_hash(self) -> str:
@@ -124,4 +133,19 @@ class Aligner(Protocol):
         """Where the weights are."""
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
-        """N sentences to (N, D) float32 sentence embeddings, the aligner's text input."""
+        """N sentences to (N, E) float32 sentence embeddings, the aligner's text input."""
+
+    def align(
+        self, features: torch.Tensor, text: torch.Tensor, *, interpolate_from: int | None = None
+    ) -> VideoAlignment:
+        """Align whole videos with their sentences, nothing padded.
+
+        Args:
+            features: (B, T, F) floating point, F = `feature_spec.feature_dim`, one vector per second.
+            text: (B, N, E) float32, from `encode_text`.
+            interpolate_from: Stretch the positions of so many seconds over the whole video, for one longer
+                than `max_positions`.
+
+        Returns:
+            Similarities of seconds and sentences and, where the model has a head for it, alignability.
+        """

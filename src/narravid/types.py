@@ -22,6 +22,7 @@ __all__ = [
     "NarratedBatch",
     "Similarity",
     "Span",
+    "VideoAlignment",
     "VideoInfo",
 ]
 
@@ -246,3 +247,44 @@ class Hit:
     path: str
     span: Span
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class VideoAlignment:
+    """How well every second of a video fits every sentence, layer by layer, as an aligner sees it.
+
+    Shapes: B videos, T seconds, N sentences; the last layer is the one to use.
+
+    Attributes:
+        dual: (B, dual layers, T, N) float32, cosine similarity of seconds and sentences encoded apart.
+        joint: (B, joint layers, T, N) float32, the same of seconds and sentences that saw each other.
+        alignability_dual: (B, N) float32, logits of whether the video shows a sentence at all, read from the
+            sentence alone; None for an aligner without such a head.
+        alignability_joint: (B, joint layers, N) float32, the same of sentences that saw the video.
+
+    Raises:
+        ValueError: If the shapes do not fit each other.
+    """
+
+    dual: torch.Tensor
+    joint: torch.Tensor
+    alignability_dual: torch.Tensor | None = None
+    alignability_joint: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.dual.ndim != 4 or self.joint.ndim != 4:
+            raise ValueError(
+                f"dual and joint must be (B, layers, T, N), got {tuple(self.dual.shape)} and "
+                f"{tuple(self.joint.shape)}"
+            )
+        batch, num_layers, _, num_sentences = self.joint.shape
+        if (self.dual.shape[0], *self.dual.shape[2:]) != (batch, *self.joint.shape[2:]):
+            raise ValueError(
+                f"dual and joint must agree in B, T and N, got {tuple(self.dual.shape)} and "
+                f"{tuple(self.joint.shape)}"
+            )
+        heads = (self.alignability_dual, self.alignability_joint)
+        shapes = [None if head is None else tuple(head.shape) for head in heads]
+        expected = [(batch, num_sentences), (batch, num_layers, num_sentences)]
+        if shapes not in ([None, None], expected):
+            raise ValueError(f"alignability must be {expected} or absent, got {shapes}")
