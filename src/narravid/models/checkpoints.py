@@ -16,8 +16,8 @@ from narravid.models.checkpoints_files import PublishedFamily, PublishedFile, op
 from narravid.models.checkpoints_howto100m import HOWTO100M_FAMILY
 from narravid.models.checkpoints_resnext import RESNEXT_FAMILY
 from narravid.models.checkpoints_s3d import S3D_ALIGNED_FAMILY, S3D_FAMILY
-from narravid.models.checkpoints_viclip import VICLIP_FAMILY
 from narravid.models.checkpoints_tan import TAN_FAMILY
+from narravid.models.checkpoints_viclip import VICLIP_FAMILY
 
 __all__ = ["PUBLISHED_FAMILIES", "family_of_file", "load_published"]
 
