@@ -111,8 +111,8 @@ class DistilBERTTower(nn.Module):
         A row of nothing but padding takes the state of its first place, where a mean over none of them has
         no value.
         """
-        weights = _counted(tokens).unsqueeze(-1)
         states = self.hidden_states(tokens)
+        weights = _counted(tokens).unsqueeze(-1)
         return torch.sum(states * weights, dim=1) / weights.sum(dim=1)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
