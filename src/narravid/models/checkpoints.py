@@ -14,6 +14,7 @@ from narravid.errors import CheckpointError
 from narravid.models.checkpoints_cpd import CPD_CLASSIFIER_FAMILY, CPD_FAMILY
 from narravid.models.checkpoints_files import PublishedFamily, PublishedFile, open_published
 from narravid.models.checkpoints_howto100m import HOWTO100M_FAMILY
+from narravid.models.checkpoints_resnet2d import RESNET2D_FAMILY
 from narravid.models.checkpoints_resnext import RESNEXT_FAMILY
 from narravid.models.checkpoints_s3d import S3D_ALIGNED_FAMILY, S3D_FAMILY
 from narravid.models.checkpoints_tan import TAN_FAMILY
@@ -27,6 +28,7 @@ PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = (
     HOWTO100M_FAMILY,
     CPD_FAMILY,
     CPD_CLASSIFIER_FAMILY,
+    RESNET2D_FAMILY,
     RESNEXT_FAMILY,
     VICLIP_FAMILY,
     TAN_FAMILY,

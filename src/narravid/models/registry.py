@@ -17,6 +17,7 @@ from narravid.models.cpd import CPDConfig, CPDDualEncoder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
 from narravid.models.viclip import ViCLIP, ViCLIPConfig
+from narravid.models.resnet2d import ResNet2DConfig, ResNet2DExtractor
 from narravid.models.video_classifier import (
     CPDClassifier,
     CPDClassifierConfig,
@@ -89,6 +90,7 @@ FAMILIES: dict[str, Family] = {
     "gated_dual_encoder": Family(GatedDualEncoder, GatedDualEncoderConfig, _read_vocabulary_if_any),
     "cpd_dual_encoder": Family(CPDDualEncoder, CPDConfig, _read_pieces),
     "cpd_classifier": Family(CPDClassifier, CPDClassifierConfig),
+    "resnet2d_extractor": Family(ResNet2DExtractor, ResNet2DConfig),
     "resnext_extractor": Family(ResNeXtExtractor, ResNeXtExtractorConfig),
     "viclip": Family(ViCLIP, ViCLIPConfig, _read_byte_pairs),
     "temporal_aligner": Family(TemporalAligner, TemporalAlignerConfig, _read_vocabulary),
