@@ -16,8 +16,8 @@ from narravid.models.aligner_config import TemporalAlignerConfig
 from narravid.models.cpd import CPDConfig, CPDDualEncoder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
-from narravid.models.viclip import ViCLIP, ViCLIPConfig
 from narravid.models.resnet2d import ResNet2DConfig, ResNet2DExtractor
+from narravid.models.viclip import ViCLIP, ViCLIPConfig
 from narravid.models.video_classifier import (
     CPDClassifier,
     CPDClassifierConfig,
