@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from narravid.losses.logits import check_logits
+
 __all__ = ["MILNCELoss"]
 
 
@@ -37,13 +39,14 @@ class MILNCELoss(nn.Module):
             () float32, also for half-precision inputs and under autocast; float64 for float64 inputs.
 
         Raises:
-            ValueError: If the shapes do not fit, or a clip has no candidate.
+            ValueError: If the shapes do not fit, a clip has no candidate, or a score is NaN or beyond ±1e4.
         """
         _check_shapes(video, text, candidate_mask)
         dtype = torch.promote_types(torch.promote_types(video.dtype, text.dtype), torch.float32)
         num_clips, num_candidates, _ = text.shape
         with torch.autocast(video.device.type, enabled=False):
             scores = video.to(dtype) @ text.to(dtype).flatten(0, 1).T
+            check_logits("scores of clips and captions", scores)
             scores = scores.view(num_clips, num_clips, num_candidates)
             if candidate_mask is not None:
                 scores = scores.masked_fill(~candidate_mask, -torch.inf)
