@@ -21,38 +21,11 @@ from narravid.types import Span
 from narravid.video.sampling import whole_second_span
 
 GOLDEN = Path(__file__).parent / "golden"
-WORDS = [
-    "add",
-    "oil",
-    "pan",
-    "cut",
-    "tomato",
-    "onion",
-    "knife",
-    "stir",
-    "pour",
-    "water",
-    "bowl",
-    "egg",
-    "whisk",
-    "butter",
-    "melt",
-    "heat",
-    "oven",
-    "bake",
-    "cake",
-    "flour",
-    "sugar",
-    "salt",
-    "pepper",
-    "mix",
-    "dough",
-    "roll",
-    "door",
-    "open",
-    "close",
-    "kettle",
-]
+WORDS = split_words(
+    "add oil pan cut tomato onion knife stir pour water bowl egg whisk butter melt heat oven bake cake flour "
+    "sugar salt pepper mix dough roll door open close kettle",
+    lower_case=False,
+)
 """The words that the merged captions are recorded in, by their position."""
 
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 import narravid.video.sampling as sampling
 from narravid.types import Span
 from narravid.video.sampling import (
+    aligned_start_range,
     clip_start_range,
+    draw_aligned_start,
     draw_clip_start,
     evaluation_windows,
     sliding_windows,
@@ -30,7 +32,7 @@ def spans(max_seconds=5000):
 
 def test_doctests_hold():
     results = doctest.testmod(sampling)
-    assert results.attempted >= 5
+    assert results.attempted >= 6
     assert results.failed == 0
 
 
@@ -166,6 +168,51 @@ def test_draws_follow_the_generator():
     assert len(set(draws[0])) > 1
 
 
+# ---------------------------------------------------------------- clips of aligned sentences
+
+
+def test_aligned_starts_by_example():
+    assert aligned_start_range(10.0, 3.0, duration_seconds=100.0) == (7, 10)
+    assert aligned_start_range(10.5, 3.0, duration_seconds=100.0) == (7, 11)
+    assert aligned_start_range(2.0, 3.0, duration_seconds=100.0) == (0, 2)
+    assert aligned_start_range(0.0, 0.5, duration_seconds=0.5) == (0, 0)
+    assert aligned_start_range(99.5, 3.0, duration_seconds=99.9) == (96, 99)
+    assert aligned_start_range(103.0, 3.0, duration_seconds=100.0) == (100, 100)
+    assert aligned_start_range(104.0, 3.0, duration_seconds=100.0) == (101, 100)
+
+
+@given(timestamp=st.floats(0, 2000), clip_seconds=lengths, duration=st.floats(0.1, 2000))
+@settings(deadline=None)
+def test_aligned_starts_lie_around_the_timestamp_and_inside_the_video(timestamp, clip_seconds, duration):
+    lowest, highest = aligned_start_range(timestamp, clip_seconds, duration_seconds=duration)
+    assert isinstance(lowest, int)
+    assert isinstance(highest, int)
+    assert lowest == 0 or timestamp - clip_seconds - 1 <= lowest <= timestamp - clip_seconds
+    assert highest <= duration
+    assert highest <= timestamp + 1
+    if timestamp <= duration:
+        assert lowest <= highest
+        assert highest >= min(timestamp, duration) - 1
+
+
+def test_every_aligned_start_is_drawn_equally_often():
+    generator = torch.Generator().manual_seed(5)
+    draws = [draw_aligned_start(10.3, 3.2, duration_seconds=100.0, generator=generator) for _ in range(5000)]
+    counts = collections.Counter(draws)
+    assert sorted(counts) == [7, 8, 9, 10, 11]
+    # Binomial with n = 5000, p = 0.2: standard deviation 28, so 5 of them.
+    assert all(abs(count - 1000) < 145 for count in counts.values())
+    assert all(isinstance(draw, int) for draw in draws)
+
+
+def test_a_single_aligned_start_is_drawn_and_none_refused():
+    generator = torch.Generator().manual_seed(5)
+    assert draw_aligned_start(103.0, 3.0, duration_seconds=100.0, generator=generator) == 100
+    message = r"^no clip of 3.0 s at 104.0 s can start inside a video of 100.0 s; leave this sentence out$"
+    with pytest.raises(ValueError, match=message):
+        draw_aligned_start(104.0, 3.0, duration_seconds=100.0, generator=generator)
+
+
 # ---------------------------------------------------------------- refusals
 
 
@@ -179,8 +226,12 @@ def test_lengths_must_be_positive(value):
             lambda: sliding_windows(10.0, value, stride_seconds=1.0),
             lambda: clip_start_range(span, value),
             lambda: draw_clip_start(span, value, generator=torch.Generator()),
+            lambda: aligned_start_range(1.0, value, duration_seconds=10.0),
         ],
-        "duration_seconds": [lambda: sliding_windows(value, 4.0, stride_seconds=1.0)],
+        "duration_seconds": [
+            lambda: sliding_windows(value, 4.0, stride_seconds=1.0),
+            lambda: aligned_start_range(1.0, 4.0, duration_seconds=value),
+        ],
         "stride_seconds": [lambda: sliding_windows(10.0, 4.0, stride_seconds=value)],
     }
     for name, functions in calls.items():
@@ -205,6 +256,8 @@ def test_a_stride_that_leaves_gaps_is_refused():
 def test_a_least_length_must_be_a_number(value):
     with pytest.raises(ValueError, match=rf"^min_seconds must be at least 0, got {value}$"):
         widen_span(Span(0.0, 1.0), value)
+    with pytest.raises(ValueError, match=rf"^timestamp_seconds must be at least 0, got {value}$"):
+        aligned_start_range(value, 1.0, duration_seconds=10.0)
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,14 @@ def resize(
         (..., height, width), same dtype; `clips` itself when it has that size already.
 
     Raises:
-        ValueError: If the clips are not floating, have no pixels, or the size is below 1.
+        ValueError: If the clips are not floating or have no pixels, the size is below 1, or the interpolation
+            is unknown.
     """
     _check_clips(clips)
     if min(size_pixels) < 1:
         raise ValueError(f"size_pixels must be at least 1 x 1, got {size_pixels}")
+    if interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolation must be 'bilinear' or 'bicubic', got {interpolation!r}")
     if tuple(clips.shape[-2:]) == tuple(size_pixels):
         return clips
     planes = clips.reshape(-1, 1, *clips.shape[-2:])
