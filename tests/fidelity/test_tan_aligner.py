@@ -1,7 +1,8 @@
 """The temporal aligner, opened from a file in the published container, gives the published numbers.
 
-Tolerances are those stated with the golden arrays: ten times the float32 error of a float64 run. The published
-masks say what is padding, ours what is real. Alignability has a trailing axis of one there and none here.
+Tolerances are those stated with the golden arrays: ten times the float32 error of a float64 run. The
+published masks say what is padding, ours what is real. Alignability has a trailing axis of one there and
+none here.
 """
 
 from __future__ import annotations
