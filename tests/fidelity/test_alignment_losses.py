@@ -118,12 +118,12 @@ def test_info_nce_gives_the_published_parts_and_gradients(case):
 
 def test_windows_of_padded_lists_cover_the_published_seconds():
     arrays = golden_arrays("tan_aligner", "mask_from_time")
-    start, end, text_padding = pad_windows(STARTS, ENDS, num_seconds=NUM_SECONDS)
+    start, end, text_mask = pad_windows(STARTS, ENDS, num_seconds=NUM_SECONDS)
     mask = window_mask(start, end, num_seconds=NUM_SECONDS)
     np.testing.assert_array_equal(mask, arrays["mask"])
     np.testing.assert_allclose(start, arrays["start"], rtol=1e-6)
     np.testing.assert_allclose(end, arrays["end"], rtol=1e-6)
-    assert text_padding.tolist() == [[False] * 5, [False] * 3 + [True] * 2]
+    assert text_mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
 
 
 def test_rotations_are_the_published_ones():
@@ -146,15 +146,17 @@ def alignment_inputs(case, *, has_head, extra):
     )
     head = None
     if has_head:
-        head = filled(f"{case}/align_joint", (NUM_VIDEOS, NUM_LAYERS, NUM_TEXTS, 1)).requires_grad_()
-    start, end, text_padding = pad_windows(STARTS, ENDS, num_seconds=NUM_SECONDS)
-    video_padding = torch.zeros(NUM_VIDEOS, NUM_SECONDS, dtype=torch.bool)
-    video_padding[1, 14:] = True
+        head = (
+            filled(f"{case}/align_joint", (NUM_VIDEOS, NUM_LAYERS, NUM_TEXTS, 1)).squeeze(3).requires_grad_()
+        )
+    start, end, text_mask = pad_windows(STARTS, ENDS, num_seconds=NUM_SECONDS)
+    video_mask = torch.ones(NUM_VIDEOS, NUM_SECONDS, dtype=torch.bool)
+    video_mask[1, 14:] = False
     positions = None
     if extra == "positions":
         positions = filled(f"{case}/abs_pos", (NUM_VIDEOS, NUM_TEXTS, 2), "uniform").sort(dim=2).values
     windows = AlignmentWindows(
-        window_mask(start, end, num_seconds=NUM_SECONDS), video_padding, text_padding, positions
+        window_mask(start, end, num_seconds=NUM_SECONDS), video_mask, text_mask, positions
     )
     twin = None
     if extra == "twin":
@@ -181,7 +183,7 @@ def test_temporal_alignment_gives_the_published_parts_and_gradients(case):
         gradient = torch.zeros_like(cosines) if cosines.grad is None else cosines.grad
         results[f"grad_{side}"] = (gradient.flatten()[::7], gradient_atol)
     if logits.alignability is not None:
-        results["grad_align_joint"] = (logits.alignability.grad, head_gradient_atol)
+        results["grad_align_joint"] = (logits.alignability.grad[..., None], head_gradient_atol)
     for name, expected in arrays.items():
         value, atol = results[name]
         close(value, expected, atol, name)

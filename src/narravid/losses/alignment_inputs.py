@@ -17,7 +17,7 @@ class AlignmentLogits:
         dual: (B, S, T, B, N) floating point, cosines of every second of every video (first axis) with every
             text of every video (fourth axis), in each of the S layers of the dual branch.
         joint: (B, S', T, B, N) floating point, the same of the joint branch.
-        alignability: (B, S', N, 1) floating point, logits of the alignability head on each layer of the joint
+        alignability: (B, S', N) floating point, logits of the alignability head on each layer of the joint
             branch; None without a head.
     """
 
@@ -28,19 +28,19 @@ class AlignmentLogits:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentWindows:
-    """When the texts of a batch are spoken, and what of it is padding.
+    """When the texts of a batch are spoken, and what of it is real rather than padding.
 
     Attributes:
         positives: (B, N, T) bool, the seconds of each text (`window_mask`); padded texts do not count.
-        video_padding: (B, T) bool, True at padded seconds.
-        text_padding: (B, N) bool, True at padded texts.
+        video_mask: (B, T) bool, False at padded seconds.
+        text_mask: (B, N) bool, False at padded texts.
         text_positions: (B, N, 2) floating point in [0, 1], start and end of each text relative to the whole
             video it is cut from; None if the alignability head is to ignore them.
     """
 
     positives: torch.Tensor
-    video_padding: torch.Tensor
-    text_padding: torch.Tensor
+    video_mask: torch.Tensor
+    text_mask: torch.Tensor
     text_positions: torch.Tensor | None = None
 
 
@@ -67,8 +67,8 @@ def check_alignment(
     num_videos, num_texts, num_seconds = windows.positives.shape
     for name, shape in (
         ("positives", (num_videos, num_texts, num_seconds)),
-        ("video_padding", (num_videos, num_seconds)),
-        ("text_padding", (num_videos, num_texts)),
+        ("video_mask", (num_videos, num_seconds)),
+        ("text_mask", (num_videos, num_texts)),
     ):
         mask = getattr(windows, name)
         if mask.shape != shape or mask.dtype != torch.bool:
@@ -98,10 +98,10 @@ def _check_head(logits: AlignmentLogits, layer: int, num_texts: int) -> None:
     if logits.alignability is None:
         raise ValueError("use_alignability_head needs logits.alignability, which is None")
     num_videos, num_layers = logits.joint.shape[:2]
-    expected = (num_videos, num_layers, num_texts, 1)
+    expected = (num_videos, num_layers, num_texts)
     if logits.alignability.shape != expected:
         raise ValueError(
-            f"alignability logits must be (B, S, N, 1) = {expected}, got {tuple(logits.alignability.shape)}"
+            f"alignability logits must be (B, S, N) = {expected}, got {tuple(logits.alignability.shape)}"
         )
     if not -num_layers <= layer < num_layers:
         raise ValueError(

@@ -64,7 +64,7 @@ def pad_windows(
         num_seconds: T, seconds of a video.
 
     Returns:
-        start_seconds (B, N) float32, end_seconds (B, N) float32, text_padding (B, N) bool, True at padding;
+        start_seconds (B, N) float32, end_seconds (B, N) float32, text_mask (B, N) bool, False at padding;
         N is the largest number of texts.
 
     Raises:
@@ -78,12 +78,12 @@ def pad_windows(
     shape = (len(counts), max(counts, default=0))
     start_seconds = torch.full(shape, num_seconds + 100.0)
     end_seconds = torch.full(shape, -100.0)
-    text_padding = torch.ones(shape, dtype=torch.bool)
+    text_mask = torch.zeros(shape, dtype=torch.bool)
     for video, count in enumerate(counts):
         start_seconds[video, :count] = torch.tensor(starts[video])
         end_seconds[video, :count] = torch.tensor(ends[video])
-        text_padding[video, :count] = False
-    return start_seconds, end_seconds, text_padding
+        text_mask[video, :count] = True
+    return start_seconds, end_seconds, text_mask
 
 
 def window_mask(start_seconds: torch.Tensor, end_seconds: torch.Tensor, *, num_seconds: int) -> torch.Tensor:
@@ -106,8 +106,8 @@ def agreement_target(
     logits: tuple[torch.Tensor, torch.Tensor],
     positives: torch.Tensor,
     *,
-    video_padding: torch.Tensor,
-    text_padding: torch.Tensor,
+    video_mask: torch.Tensor,
+    text_mask: torch.Tensor,
     agreement: AgreementType,
     temperature: float,
 ) -> AgreementTarget:
@@ -131,32 +131,31 @@ def agreement_target(
         logits: Dual and joint logits of the last layer within each video, both (B, T, N) floating point,
             cosines over the temperature. Not changed.
         positives: (B, N, T) bool, the original seconds of each text.
-        video_padding: (B, T) bool, True at padded seconds.
-        text_padding: (B, N) bool, True at padded texts.
+        video_mask: (B, T) bool, False at padded seconds.
+        text_mask: (B, N) bool, False at padded texts.
         agreement: The rule above.
         temperature: Of the second softmax.
 
     Returns:
         The target; padded texts have none. Videos of one or two seconds offer no window: the original stays.
     """
-    valid = ~text_padding
-    originals = positives & valid[..., None]
-    if originals.shape[2] <= 2 or not bool(valid.any()):
-        unsure = torch.zeros_like(valid)
+    originals = positives & text_mask[..., None]
+    if originals.shape[2] <= 2 or not bool(text_mask.any()):
+        unsure = torch.zeros_like(text_mask)
         return AgreementTarget(originals, unsure, unsure.to(logits[0].dtype))
-    durations = originals.sum(dim=2).clamp_min(1) * valid
-    padding = video_padding[:, :, None] | text_padding[:, None, :]
-    windows, confident = [], valid
+    durations = originals.sum(dim=2).clamp_min(1) * text_mask
+    real = video_mask[:, :, None] & text_mask[:, None, :]
+    windows, confident = [], text_mask
     for branch in logits:
-        masked = branch.masked_fill(padding, PADDED_LOGIT)
+        masked = branch.masked_fill(~real, PADDED_LOGIT)
         window = _best_window((masked.softmax(dim=2) / temperature).softmax(dim=1), durations)
         windows.append(window)
         length = window.sum(dim=2).clamp_min(1)
         mean_logit = torch.where(window, masked.mT, 0.0).sum(dim=2) / length
-        confident = confident & (mean_logit >= mean_logit[valid].quantile(CONFIDENCE_QUANTILE))
+        confident = confident & (mean_logit >= mean_logit[text_mask].quantile(CONFIDENCE_QUANTILE))
     dual, joint = windows
     iou = (dual & joint).sum(dim=2) / (dual | joint).sum(dim=2).clamp_min(1)
-    agree = (iou >= MIN_IOU) & valid
+    agree = (iou >= MIN_IOU) & text_mask
     confident = confident & agree
     moved = {
         "keep": torch.where(agree[..., None], dual | joint, originals),

@@ -142,7 +142,7 @@ class TemporalAlignmentLoss(nn.Module):
 
         Args:
             logits: Cosines of the network in training. Nothing here is changed.
-            windows: When each text is spoken, and what is padding.
+            windows: When each text is spoken, and what is real.
             target_logits: Cosines of the averaged twin, from which the agreement is read; None reads it from
                 `logits`. Gets no gradient.
 
@@ -185,7 +185,7 @@ class TemporalAlignmentLoss(nn.Module):
     ) -> AlignmentLossParts:
         config = self.config
         branches = [self._scaled(name, getattr(logits, name)) for name in ("dual", "joint")]
-        valid = ~windows.text_padding
+        valid = windows.text_mask
         positives = windows.positives & valid[..., None]
         confident_share = None
         if config.agreement is not None:
@@ -197,15 +197,15 @@ class TemporalAlignmentLoss(nn.Module):
             agreed = agreement_target(
                 (dual, joint),
                 positives,
-                video_padding=windows.video_padding,
-                text_padding=windows.text_padding,
+                video_mask=windows.video_mask,
+                text_mask=windows.text_mask,
                 agreement=config.agreement,
                 temperature=config.temperature,
             )
             positives = agreed.positives
             confident_share = _masked_mean(agreed.confident.to(dual.dtype), valid)
         if not config.count_padded_seconds:
-            positives = positives & ~windows.video_padding[:, None, :]
+            positives = positives & windows.video_mask[:, None, :]
 
         scores = [self._best_over_time(branch.detach(), windows) for branch in branches]
         kept = valid
@@ -217,7 +217,7 @@ class TemporalAlignmentLoss(nn.Module):
         loss = (dual + joint) / 2
         alignability = accuracy = None
         if config.use_alignability_head and logits.alignability is not None:
-            head = self._checked("alignability", logits.alignability[:, config.alignability_layer, :, 0])
+            head = self._checked("alignability", logits.alignability[:, config.alignability_layer])
             labels = alignability_labels(*scores, valid=valid, text_positions=windows.text_positions)
             alignability, accuracy = alignability_loss(head, *labels)
             loss = alignability if config.optim_policy == "bce" else loss + alignability
@@ -238,8 +238,8 @@ class TemporalAlignmentLoss(nn.Module):
         """(B, N), the best logit of each text in the last layer within its video."""
         last = _within_videos(branch[:, -1:])[:, 0]
         if not self.config.count_padded_seconds:
-            last = last.masked_fill(windows.video_padding[..., None], -torch.inf)
-            last = last.masked_fill(windows.video_padding.all(dim=1)[:, None, None], 0.0)
+            last = last.masked_fill(~windows.video_mask[..., None], -torch.inf)
+            last = last.masked_fill(~windows.video_mask.any(dim=1)[:, None, None], 0.0)
         return last.amax(dim=1)
 
     def _branch_loss(
@@ -250,11 +250,11 @@ class TemporalAlignmentLoss(nn.Module):
         row_positives = _masked_logsumexp(own, positive, dim=3)  # (B, S, T)
         column_positives = _masked_logsumexp(own, positive, dim=2)  # (B, S, N)
 
-        text_counts = ~windows.text_padding[None, None, None]
+        text_counts = windows.text_mask[None, None, None]
         rows = _masked_logsumexp(branch, text_counts, dim=(3, 4)) - row_positives
-        second_counts = torch.ones_like(windows.video_padding)
+        second_counts = torch.ones_like(windows.video_mask)
         if not self.config.count_padded_seconds:
-            second_counts = ~windows.video_padding
+            second_counts = windows.video_mask
         columns = _masked_logsumexp(branch, second_counts[:, None, :, None, None], dim=(0, 2))  # (S, B, N)
         columns = columns.transpose(0, 1) - column_positives
 
