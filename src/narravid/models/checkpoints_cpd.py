@@ -2,14 +2,13 @@
 
 Both come as `{"epoch", "arch", "state_dict", "optimizer"}`. The model's keys are `module.visual_encoder.*`,
 `module.textual_encoder.*`, `module.vis_emb.*`, `module.text_emb.*`; with them lie the memory banks and
-normalisers of the loss, which are no part of the model: `read_memory_banks` gives them to a run that goes on.
+normalisers of the loss, which are no part of the model: `read_memory_bank` gives them to a run that goes on.
 A classifier has the keys of the visual encoder without their prefix, and `fc`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -38,10 +37,9 @@ from narravid.text.word_pieces import WordPieces
 __all__ = [
     "CPD_CLASSIFIER_FAMILY",
     "CPD_FAMILY",
-    "MemoryBanks",
     "build_cpd",
     "published_state_dict",
-    "read_memory_banks",
+    "read_memory_bank",
 ]
 
 VIDEO_PREFIX = "visual_encoder."
@@ -54,7 +52,14 @@ KEY_MAP = {
 }
 """Start of a key here -> start of the published key, in the published order."""
 
-MEMORY_KEYS = ("vis_memory", "text_memory", "Z_v", "Z_t")
+MEMORY_KEYS = {
+    "vis_memory": "video_memory",
+    "text_memory": "text_memory",
+    "Z_v": "video_normaliser",
+    "Z_t": "text_normaliser",
+}
+"""Published name of the loss' state -> buffer of `MemoryBank`."""
+
 IGNORED_KEYS = frozenset({*MEMORY_KEYS, f"{ENCODER_PREFIX}embeddings.position_ids"})
 """No weights of the model: the state of the loss, and a constant that some releases of transformers saved."""
 
@@ -71,24 +76,6 @@ PIECES_NAMES = ("bert-base-uncased-vocab.txt", "vocab.txt")
 """Lists of word pieces looked for beside a checkpoint, in this order."""
 
 STEM_FRAMES = 1
-
-
-@dataclass(frozen=True)
-class MemoryBanks:
-    """State of CPD's loss, saved with the model; arXiv 2001.05691.
-
-    Attributes:
-        video: (n, D) float32, one L2-normalised embedding for each training video.
-        text: (n, D) float32, the same of its text.
-        video_normaliser: Z of the direction from video to text, -1 while not yet estimated; a resumed run
-            keeps it.
-        text_normaliser: Z of the other direction.
-    """
-
-    video: torch.Tensor
-    text: torch.Tensor
-    video_normaliser: float
-    text_normaliser: float
 
 
 def _recognises(tensors: Mapping[str, torch.Tensor]) -> bool:
@@ -129,8 +116,15 @@ def build_cpd(file: PublishedFile, *, num_heads: int = NUM_HEADS) -> CPDDualEnco
 CPD_FAMILY = PublishedFamily("CPD video-text model", _recognises, build_cpd)
 
 
-def read_memory_banks(path: Path) -> MemoryBanks:
+def read_memory_bank(path: Path) -> dict[str, torch.Tensor]:
     """The state of the loss in a pre-training file, for a run that goes on.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What `losses.memory_bank.MemoryBank.load_state_dict` takes: `video_memory` and `text_memory`, (N, D)
+        float32, and `video_normaliser` and `text_normaliser`, (1,) float32, -1 while not yet set.
 
     Raises:
         CheckpointError: If the file is unreadable or refused, or has no such state.
@@ -138,15 +132,14 @@ def read_memory_banks(path: Path) -> MemoryBanks:
     file = open_published(path)
     missing = [key for key in MEMORY_KEYS if key not in file.tensors]
     if missing:
-        raise CheckpointError(path, "there are no memory banks in it", missing=missing)
-    video, text, video_normaliser, text_normaliser = (file.tensors[key] for key in MEMORY_KEYS)
-    fits = video.ndim == 2 and video.shape == text.shape
-    if not fits or not video_normaliser.numel() == text_normaliser.numel() == 1:
+        raise CheckpointError(path, "there is no memory bank in it", missing=missing)
+    state = {name: file.tensors[key].clone() for key, name in MEMORY_KEYS.items()}
+    memories, normalisers = list(state.values())[:2], list(state.values())[2:]
+    fits = memories[0].ndim == 2 and memories[0].shape == memories[1].shape
+    if not fits or any(tensor.shape != (1,) for tensor in normalisers):
         shapes = ", ".join(f"{key} {tuple(file.tensors[key].shape)}" for key in MEMORY_KEYS)
-        raise CheckpointError(path, f"expected two (n, D) banks and two numbers, got {shapes}")
-    return MemoryBanks(
-        video.clone(), text.clone(), float(video_normaliser.item()), float(text_normaliser.item())
-    )
+        raise CheckpointError(path, f"expected two memories (N, D) and two numbers (1,), got {shapes}")
+    return state
 
 
 def published_state_dict(model: CPDDualEncoder) -> dict[str, torch.Tensor]:
@@ -198,7 +191,9 @@ def _resnet_of(file: PublishedFile, prefix: str) -> ResNet3DConfig:
     stem, num_blocks = stem_of(file.tensors, prefix), blocks_per_layer(file.tensors, prefix)
     bottleneck = f"{prefix}layer1.0.conv3.weight" in file.tensors
     depths = [depth for depth, layout in BLOCKS_OF_DEPTH.items() if layout == (bottleneck, num_blocks)]
-    if not depths or stem is None:
+    if stem is None:
+        raise CheckpointError(file.path, f"{prefix}conv1.weight is not the stem of a 3-D ResNet")
+    if not depths:
         known = ", ".join(str(depth) for depth in BLOCKS_OF_DEPTH)
         raise CheckpointError(
             file.path, f"no 3-D ResNet of depth {known} has {num_blocks} blocks in its layers"

@@ -27,6 +27,8 @@ CLASSIFIER_KEY = "fc.weight"
 CLASSIFIER_KEYS = {"video.": "", "classifier.": "fc."}
 """Start of a classifier's key here -> start of the published key."""
 
+BATCH_COUNT = ".num_batches_tracked"
+
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
 
 
@@ -68,11 +70,16 @@ def num_classes_of(file: PublishedFile) -> int:
 def fill_classifier(model: VideoClassifier, file: PublishedFile) -> None:
     """Put the tensors of a file in place of a classifier's own.
 
+    Files older than the counts of batches in batch normalisation lack all of them; evaluation needs none.
+
     Raises:
         CheckpointError: If they do not fit.
     """
     names = {_published(key): key for key in model.state_dict()}
-    load_tensors_strictly(model, file.tensors, path=file.path, names=names)
+    tensors = dict(file.tensors)
+    if not any(key.endswith(BATCH_COUNT) for key in tensors):
+        tensors |= {key: torch.zeros((), dtype=torch.int64) for key in names if key.endswith(BATCH_COUNT)}
+    load_tensors_strictly(model, tensors, path=file.path, names=names)
 
 
 def published_classifier_state_dict(model: VideoClassifier) -> dict[str, torch.Tensor]:
