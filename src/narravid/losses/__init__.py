@@ -11,6 +11,7 @@ from narravid.losses.memory_bank_nce import (
 )
 from narravid.losses.mil_nce import MILNCELoss
 from narravid.losses.negative_sampling import AliasSampler
+from narravid.losses.soft_dtw import soft_dtw
 from narravid.losses.temporal_agreement import agreement_target, pad_windows, window_mask
 from narravid.losses.temporal_alignment import (
     AlignmentLogits,
@@ -19,6 +20,13 @@ from narravid.losses.temporal_alignment import (
     TemporalAlignmentConfig,
     TemporalAlignmentLoss,
 )
+from narravid.losses.temporal_augmentation import (
+    TemporalAugmentation,
+    bounded_permutations,
+    draw_permutations,
+    permutation_probabilities,
+)
+from narravid.losses.weak_alignment import S2DTWLoss, interleave, local_cost, pair_costs
 
 __all__ = [
     "AliasSampler",
@@ -32,11 +40,20 @@ __all__ = [
     "MemoryBank",
     "MemoryBankNCELoss",
     "MemoryBankNCEParts",
+    "S2DTWLoss",
     "TemporalAlignmentConfig",
     "TemporalAlignmentLoss",
+    "TemporalAugmentation",
     "TextEncoderCurriculum",
     "agreement_target",
+    "bounded_permutations",
+    "draw_permutations",
+    "interleave",
+    "local_cost",
     "noise_contrastive_terms",
     "pad_windows",
+    "pair_costs",
+    "permutation_probabilities",
+    "soft_dtw",
     "window_mask",
 ]
