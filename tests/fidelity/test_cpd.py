@@ -164,3 +164,20 @@ def test_key_names_shapes_and_order_of_the_model():
     assert len(expected) == len(published_entries("cpd_model")) - 4
     ours = {f"module.{key}": tensor for key, tensor in published_names(model).items()}
     assert described(ours) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_the_full_model_of_a_published_file(shared_data, tmp_path):
+    """ResNet-50, DistilBERT of six layers, the published word pieces; one pass of each tower."""
+    path = tmp_path / "cpd.pth.tar"
+    torch.save({"epoch": 300, "state_dict": published_state_dict("cpd_model")}, path)
+    model = load_published(path, shared_data / "tokenizers" / "bert-base-uncased-vocab.txt")
+    path.unlink()
+    assert model.config == CPDConfig()
+    with torch.inference_mode():
+        video = model.encode_video(torch.zeros((1, 3, 8, 112, 112), dtype=torch.uint8))
+        text = model.encode_text(["Add oil to the pan.", ""])
+    assert (video.shape, text.shape) == ((1, 256), (2, 256))
+    norms = torch.cat([video, text]).norm(dim=-1)
+    torch.testing.assert_close(norms, torch.ones(3))

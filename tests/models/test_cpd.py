@@ -271,3 +271,18 @@ def test_opening_another_model_loads_neither_transformers_nor_tokenizers():
     )
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_cuda_device_gives_the_same_embeddings(masked, generator):
+    model = small_cpd(small_cpd_config(attention_mask=masked))
+    clips = random_clips(generator)
+    with torch.inference_mode():
+        video, text = model.encode_video(clips), model.encode_text(SENTENCES)
+        model.to("cuda")
+        assert model.device.type == "cuda"
+        # TensorFloat-32 convolutions, PyTorch's default there, keep about three digits.
+        torch.testing.assert_close(model.encode_video(clips).cpu(), video, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(model.encode_text(SENTENCES).cpu(), text, rtol=1e-3, atol=1e-4)
