@@ -83,11 +83,14 @@ def test_crops_are_drawn_uniformly(generator):
     assert all(abs(count - 500) < 97 for count in np.histogram(starts, bins=4, range=(0, 100))[0])
 
 
-def test_a_draw_takes_one_number_whatever_the_room(generator):
-    other = torch.Generator().set_state(generator.get_state())
-    assert draw_crop_start_frame(10, 32, generator=generator) == 0
-    draw_crop_start_frame(100, 32, generator=other)
-    assert torch.equal(generator.get_state(), other.get_state())
+def test_a_draw_takes_one_number_of_the_generator_whatever_the_room(generator):
+    before = generator.get_state()
+    others = [torch.Generator().set_state(before) for _ in range(2)]
+    share = float(torch.rand((), generator=others[0], dtype=torch.float64))
+    assert draw_crop_start_frame(132, 32, generator=generator) == 100 * share
+    assert draw_crop_start_frame(10, 32, generator=others[1]) == 0
+    assert not torch.equal(generator.get_state(), before)
+    assert torch.equal(generator.get_state(), others[1].get_state())
 
 
 @given(
@@ -118,6 +121,7 @@ def test_frames_of_a_crop_are_pytorchs_linspace(start, num_frames, stride):
 def test_one_frame_is_the_first():
     assert crop_frames(3.7, 32, num_frames=1, num_video_frames=100) == [3]
     assert crop_frames(3.7, 1, num_frames=2, num_video_frames=100) == [3, 3]
+    assert crop_frames(0.0, 9, num_frames=2, num_video_frames=100) == [0, 8]
     assert crop_frames(98.5, 1, num_frames=2, num_video_frames=98) == [97, 97]
 
 
@@ -145,7 +149,11 @@ def test_even_frames_cover_the_whole_video(num_video_frames, num_frames):
 @given(num_video_frames=frame_counts, num_frames=st.integers(1, 64))
 def test_published_frames_are_the_first_at_a_whole_step(num_video_frames, num_frames):
     if num_video_frames < num_frames:
-        with pytest.raises(ValueError, match="the published rule cannot take"):
+        message = (
+            f"^the published rule cannot take {num_frames} frames of a video of {num_video_frames}; "
+            "sampling='even' repeats frames$"
+        )
+        with pytest.raises(ValueError, match=message):
             video_frames(num_video_frames, num_frames, sampling="published")
         return
     expected = list(range(num_video_frames))[:: num_video_frames // num_frames][:num_frames]

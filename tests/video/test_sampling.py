@@ -205,6 +205,15 @@ def test_every_aligned_start_is_drawn_equally_often():
     assert all(isinstance(draw, int) for draw in draws)
 
 
+def test_aligned_draws_follow_the_generator():
+    draws = [
+        [draw_aligned_start(900.0, 500.0, duration_seconds=1000.0, generator=generator) for _ in range(5)]
+        for generator in (torch.Generator().manual_seed(1), torch.Generator().manual_seed(1))
+    ]
+    assert draws[0] == draws[1]
+    assert len(set(draws[0])) > 1
+
+
 def test_a_single_aligned_start_is_drawn_and_none_refused():
     generator = torch.Generator().manual_seed(5)
     assert draw_aligned_start(103.0, 3.0, duration_seconds=100.0, generator=generator) == 100
