@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 
 import torch
 
 from narravid.errors import CheckpointError
+from narravid.models.checkpoints_blocks import count_blocks, published_block_key
 from narravid.models.checkpoints_files import (
     PublishedFamily,
     PublishedFile,
@@ -36,26 +36,15 @@ TOWER_KEYS = {
     "video.projection": "vision_encoder.proj",
     "video.norm_before.": "vision_encoder.ln_pre.",
     "video.norm_after.": "vision_encoder.ln_post.",
-    "video.transformer.": "vision_encoder.transformer.",
     "text.tokens.weight": "text_encoder.token_embedding.weight",
     "text.positions": "text_encoder.positional_embedding",
     "text.projection": "text_encoder.text_projection",
     "text.norm_after.": "text_encoder.ln_final.",
-    "text.transformer.": "text_encoder.transformer.",
     "temperature": "temp",
 }
-"""Start of a key here -> start of the published key."""
+"""Start of a key here -> start of the published key; for all but the transformers' blocks."""
 
-BLOCK_KEYS = {
-    "blocks.": "resblocks.",
-    "attention.in_projection.": "attn.in_proj_",
-    "attention.out_projection.": "attn.out_proj.",
-    "attention_norm.": "ln_1.",
-    "mlp_norm.": "ln_2.",
-    "expand.": "mlp.c_fc.",
-    "contract.": "mlp.c_proj.",
-}
-"""Parts of a transformer's key here -> the published parts."""
+BLOCKS, PUBLISHED_BLOCKS = "transformer.blocks.", "transformer.resblocks."
 
 SIZE_KEYS = {
     f"{VIDEO_PREFIX}conv1.weight": 5,
@@ -92,12 +81,13 @@ VICLIP_FAMILY = PublishedFamily("ViCLIP", _recognises, _build)
 
 def published_key(key: str) -> str:
     """The published name of a key of `ViCLIP.state_dict()`."""
+    tower, _, block = key.partition(BLOCKS)
+    if block:
+        number, _, part = block.partition(".")
+        prefix = VIDEO_PREFIX if tower == "video." else TEXT_PREFIX
+        return f"{prefix}{PUBLISHED_BLOCKS}{number}.{published_block_key(part)}"
     start = next(start for start in TOWER_KEYS if key.startswith(start))
-    published = TOWER_KEYS[start] + key.removeprefix(start)
-    if ".transformer." in key:
-        for ours, theirs in BLOCK_KEYS.items():
-            published = published.replace(ours, theirs)
-    return published
+    return TOWER_KEYS[start] + key.removeprefix(start)
 
 
 def _config_of(file: PublishedFile) -> ViCLIPConfig:
@@ -118,7 +108,7 @@ def _config_of(file: PublishedFile) -> ViCLIPConfig:
             patch_pixels=patches[4],
             num_frames=times[1],
             dim=patches[0],
-            num_layers=_num_layers(file, VIDEO_PREFIX),
+            num_layers=count_blocks(file.tensors, VIDEO_PREFIX + PUBLISHED_BLOCKS),
             num_heads=patches[0] // HEAD_DIM,
             embed_dim=video_out[1],
         )
@@ -126,7 +116,7 @@ def _config_of(file: PublishedFile) -> ViCLIPConfig:
             num_ids=words[0],
             context_length=text_places[0],
             dim=words[1],
-            num_layers=_num_layers(file, TEXT_PREFIX),
+            num_layers=count_blocks(file.tensors, TEXT_PREFIX + PUBLISHED_BLOCKS),
             num_heads=words[1] // HEAD_DIM,
             embed_dim=text_out[1],
         )
@@ -134,8 +124,3 @@ def _config_of(file: PublishedFile) -> ViCLIPConfig:
         return ViCLIPConfig(video=video, text=text, clip_spec=spec)
     except ValueError as error:
         raise CheckpointError(file.path, f"the network has no such shape: {error}") from error
-
-
-def _num_layers(file: PublishedFile, prefix: str) -> int:
-    block = re.compile(re.escape(prefix) + r"transformer\.resblocks\.(\d+)\.")
-    return len({match[1] for key in file.tensors if (match := block.match(key))})
