@@ -1,4 +1,4 @@
-"""Retrieval metrics: a naive ranking of every tie-breaking, doctests, ties, refusals, blocks."""
+"""Retrieval metrics of a matrix: a naive ranking of every tie-breaking, doctests, ties, refusals, tiles."""
 
 import doctest
 import itertools
@@ -12,11 +12,11 @@ from sklearn.metrics import top_k_accuracy_score
 
 import narravid.metrics.retrieval as retrieval
 from narravid.metrics import (
+    bidirectional_rank_counts,
+    bidirectional_retrieval_metrics,
     chance_metrics,
     rank_counts,
-    rank_counts_from_embeddings,
     retrieval_metrics,
-    retrieval_metrics_from_embeddings,
     retrieval_ranks,
 )
 
@@ -65,7 +65,7 @@ def test_recall_agrees_with_scikit_learn_where_nothing_ties():
 
 def test_doctests_hold():
     results = doctest.testmod(retrieval)
-    assert results.attempted >= 4
+    assert results.attempted >= 6
     assert results.failed == 0
 
 
@@ -131,8 +131,6 @@ def test_counts_are_integers_and_numpy_is_welcome():
 def test_scores_that_carry_a_gradient_are_ranked_like_others():
     similarity = torch.eye(3, requires_grad=True)
     assert retrieval_ranks(similarity).tolist() == [1, 1, 1]
-    embeddings = torch.eye(3, requires_grad=True)
-    assert retrieval_metrics_from_embeddings(embeddings, embeddings)["R@1"] == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -143,23 +141,19 @@ def test_the_first_score_that_is_not_finite_is_named(value):
         retrieval_metrics(similarity, torch.arange(6) % 5)
 
 
-def test_the_place_is_named_in_later_blocks_too(monkeypatch):
-    monkeypatch.setattr(retrieval, "CACHED_SCORES", 10)
-    monkeypatch.setattr(retrieval, "BLOCK_SCORES", 15)
+def test_the_place_is_named_in_later_tiles_too(monkeypatch):
+    monkeypatch.setattr(retrieval, "CACHED_SCORES", 3)
     similarity = torch.zeros(9, 5)
-    similarity[7, 2] = float("nan")
-    with pytest.raises(ValueError, match=r"^similarity\[7, 2\] must be finite, got nan$"):
+    similarity[7, 4] = float("nan")
+    with pytest.raises(ValueError, match=r"^similarity\[7, 4\] must be finite, got nan$"):
         retrieval_metrics(similarity, torch.arange(9) % 5)
-    queries = torch.ones(9, 1)
-    queries[7] = 3e38
-    with pytest.raises(ValueError, match=r"^similarity\[7, 0\] must be finite, got inf$"):
-        retrieval_metrics_from_embeddings(queries, torch.full((5, 1), 3.0), targets=torch.arange(9) % 5)
 
 
-def test_the_largest_finite_scores_are_ranked():
+def test_the_largest_finite_scores_are_ranked_though_their_sum_is_infinite():
     largest = torch.finfo(torch.float32).max
     similarity = torch.full((3, 3), -largest).fill_diagonal_(largest)
     assert retrieval_metrics(similarity)["R@1"] == 1
+    assert retrieval_metrics(torch.full((3, 3), largest)) == chance_metrics(3)
 
 
 @pytest.mark.parametrize(
@@ -189,97 +183,45 @@ def test_mistakes_are_named(similarity, targets, message):
         retrieval_metrics(similarity, targets)
 
 
-def draw_embeddings(seed, num_queries, num_gallery, dim=7):
-    generator = torch.Generator().manual_seed(seed)
-    return (
-        torch.randn(num_queries, dim, generator=generator),
-        torch.randn(num_gallery, dim, generator=generator),
-    )
-
-
 @given(
     seed=st.integers(0, 10_000),
-    num_queries=st.integers(1, 30),
-    num_gallery=st.integers(1, 30),
-    block_scores=st.sampled_from([1, 40, 10_000]),
-    cached_scores=st.sampled_from([1, 25, 10_000]),
-    similarity=st.sampled_from(["dot", "cosine"]),
+    num_texts=st.integers(1, 12),
+    num_videos=st.integers(1, 12),
+    cached_scores=st.sampled_from([1, 5, 30, 1000]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 @settings(max_examples=60, deadline=None)
-def test_blocks_from_embeddings_equal_the_whole_matrix(
-    seed, num_queries, num_gallery, block_scores, cached_scores, similarity
+def test_both_directions_in_one_pass_are_each_direction_by_itself(
+    seed, num_texts, num_videos, cached_scores, dtype
 ):
-    queries, gallery = draw_embeddings(seed, num_queries, num_gallery)
-    targets = torch.arange(num_queries) % num_gallery
-    left, right = queries.double(), gallery.double()
-    if similarity == "cosine":
-        left = left / left.norm(dim=1, keepdim=True)
-        right = right / right.norm(dim=1, keepdim=True)
-    whole = rank_counts(left @ right.T, targets)
+    similarity = quantised(seed, num_texts, num_videos).to(dtype)
+    video_of_text = torch.arange(num_texts) % num_videos
+    text_of_video = (3 * torch.arange(num_videos) + 1) % num_texts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieval, "BLOCK_SCORES", block_scores)
         patch.setattr(retrieval, "CACHED_SCORES", cached_scores)
-        blocks = rank_counts_from_embeddings(queries, gallery, similarity=similarity, targets=targets)
-    assert torch.equal(blocks.num_better, whole.num_better)
-    assert torch.equal(blocks.num_tied, whole.num_tied)
+        both = bidirectional_rank_counts(similarity, video_of_text=video_of_text, text_of_video=text_of_video)
+    single = rank_counts(similarity, video_of_text), rank_counts(similarity.T, text_of_video)
+    for counts, expected in zip(both, single, strict=True):
+        assert torch.equal(counts.num_better, expected.num_better)
+        assert torch.equal(counts.num_tied, expected.num_tied)
 
 
-def test_blocks_are_bounded(monkeypatch):
-    shapes = []
-    count = retrieval._count
-
-    def spy(scores, targets, *, first_row):
-        shapes.append((tuple(scores.shape), first_row))
-        return count(scores, targets, first_row=first_row)
-
-    monkeypatch.setattr(retrieval, "_count", spy)
-    monkeypatch.setattr(retrieval, "BLOCK_SCORES", 100)
-    queries, gallery = draw_embeddings(0, 12, 20)
-    rank_counts_from_embeddings(queries, gallery, targets=torch.arange(12))
-    assert shapes == [((5, 20), 0), ((5, 20), 5), ((2, 20), 10)]
+def test_the_directions_are_not_mixed_up():
+    # Every text finds its video first; all videos but the last prefer the last text.
+    similarity = torch.eye(4)
+    similarity[3] = torch.tensor([2.0, 2.0, 2.0, 3.0])
+    metrics = bidirectional_retrieval_metrics(similarity)
+    assert metrics == {
+        "text_to_video": retrieval_metrics(similarity),
+        "video_to_text": retrieval_metrics(similarity.T),
+    }
+    assert (metrics["text_to_video"]["R@1"], metrics["video_to_text"]["R@1"]) == (1, 0.25)
 
 
-def test_equal_gallery_vectors_tie_wherever_they_stand():
-    queries, gallery = draw_embeddings(1, 203, 517, dim=96)
-    gallery[1::2] = gallery[:-1:2]
-    counts = rank_counts_from_embeddings(queries, gallery, targets=torch.arange(203))
-    assert counts.num_tied.tolist() == [2] * 203
-
-
-def test_the_similarity_of_the_protocol_decides():
-    queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    gallery = torch.tensor([[0.1, 0.0], [3.0, 4.0]])
-    assert retrieval_metrics_from_embeddings(queries, gallery)["R@1"] == 0.5
-    assert retrieval_metrics_from_embeddings(queries, gallery, similarity="cosine")["R@1"] == 1
-    with pytest.raises(ValueError, match=r"similarity must be 'dot' or 'cosine', got 'euclid'"):
-        retrieval_metrics_from_embeddings(queries, gallery, similarity="euclid")
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_embeddings_are_compared_in_full(dtype):
-    queries, gallery = (tensor.to(dtype) for tensor in draw_embeddings(5, 50, 50))
-    half = retrieval_metrics_from_embeddings(queries, gallery)
-    assert half == retrieval_metrics_from_embeddings(queries.float(), gallery.float())
-
-
-def test_a_silent_model_is_at_chance_under_cosine_too():
-    silent = np.zeros((10, 4), dtype=np.float32)
-    metrics = retrieval_metrics_from_embeddings(silent, silent, similarity="cosine")
-    assert metrics == pytest.approx({"R@1": 0.1, "R@5": 0.5, "R@10": 1.0, "MedR": 5.5, "MeanR": 5.5})
-
-
-@pytest.mark.parametrize(
-    ("queries", "gallery", "message"),
-    [
-        (torch.zeros(3), torch.zeros(3, 2), r"queries must be \(N, D\) floating point and not empty"),
-        (torch.zeros(3, 2), torch.zeros(0, 2), r"gallery must be \(N, D\) floating point and not empty"),
-        (torch.zeros(3, 2).long(), torch.zeros(3, 2), r"queries must be .* got \(3, 2\) torch.int64"),
-        (torch.zeros(3, 2), torch.zeros(3, 4), r"queries and gallery must have one width D, got 2 and 4"),
-        (torch.zeros(3, 2), torch.full((3, 2), torch.nan), r"^gallery\[0, 0\] must be finite, got nan"),
-        (torch.full((3, 2), torch.inf), torch.zeros(3, 2), r"^queries\[0, 0\] must be finite, got inf"),
-        (torch.zeros(3, 2), torch.zeros(2, 2), r"3 queries and 2 gallery entries: give targets"),
-    ],
-)
-def test_mistakes_in_embeddings_are_named(queries, gallery, message):
-    with pytest.raises(ValueError, match=message):
-        retrieval_metrics_from_embeddings(queries, gallery)
+def test_both_directions_need_their_own_targets():
+    with pytest.raises(ValueError, match=r"^2 queries and 3 gallery entries: give targets"):
+        bidirectional_retrieval_metrics(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"^3 queries and 2 gallery entries: give targets"):
+        bidirectional_retrieval_metrics(torch.zeros(2, 3), video_of_text=[0, 1])
+    with pytest.raises(ValueError, match=r"^targets\[1\] is 2, outside \[0, 2\)"):
+        bidirectional_retrieval_metrics(torch.zeros(2, 3), video_of_text=[0, 1], text_of_video=[0, 2, 0])
