@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -45,10 +46,23 @@ class WeightsHash:
 
 
 def _hash(config: Any, assets: Sequence[str] | None, tensors: Mapping[str, torch.Tensor]) -> str:  # noqa: ANN401
-    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_chosen(config), sort_keys=True).encode())
     if assets is not None:
         digest.update(json.dumps(list(assets)).encode())
     for key, tensor in tensors.items():
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _chosen(config: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass instance
+    """The settings that differ from their defaults, so that a setting added later renames no older model."""
+    described = to_dict(config)
+    chosen: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if value != default:
+            nested = dataclasses.is_dataclass(value)
+            chosen[field.name] = _chosen(value) if nested else described[field.name]
+    return chosen
