@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DecodeError",
+    "DownloadError",
     "IndexMismatchError",
     "MissingExtraError",
     "NarravidError",
@@ -120,6 +121,10 @@ class ConfigError(NarravidError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return self._again, ()
+
+
+class DownloadError(NarravidError):
+    """A published file could not be fetched, or is not what was published."""
 
 
 class IndexMismatchError(NarravidError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,15 @@ LOCK_NAME = ".lock"
 
 
 @contextmanager
-def hold_lock(folder: Path, *, busy: str) -> Iterator[None]:
+def hold_lock(
+    folder: Path, *, busy: str, on_wait: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Hold a folder while the block runs; the system frees it when this process dies, however it dies.
 
     Args:
         folder: The folder, which must exist; a file `.lock` is made in it.
         busy: What to say when another process holds it.
+        on_wait: Called when another process holds it, which is then waited for; without it, that is an error.
 
     Raises:
         NarravidError: If another process holds it, or the file system cannot lock.
@@ -30,7 +33,10 @@ def hold_lock(folder: Path, *, busy: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise NarravidError(busy) from error
+        if on_wait is None:
+            raise NarravidError(busy) from error
+        on_wait()
+        lock.acquire(timeout=-1)
     except NotImplementedError as error:
         raise NarravidError(
             f"the file system of {folder} cannot lock files; choose a folder on another one"

@@ -15,7 +15,9 @@ from narravid.config import to_dict
 from narravid.errors import NarravidError
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
+from narravid.models.catalogue_entries import ENTRIES
 from narravid.models.hub import load
+from narravid.models.hugging_face import HUGGING_FACE_PREFIX
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["Info"]
@@ -28,7 +30,8 @@ class Info:
     """Say what a video file, a model (folder, run or checkpoint) or an index is.
 
     Attributes:
-        target: Video file, model folder, run folder, published checkpoint or index folder.
+        target: Video file, model folder, run folder, published checkpoint or name, hf:organisation/name, or
+            index folder.
         json: Print one JSON object instead of lines.
     """
 
@@ -37,7 +40,7 @@ class Info:
 
     def run(self) -> int:
         """Look, and print."""
-        facts = _facts(Path(self.target))
+        facts = _facts(self.target)
         if self.json:
             print(json.dumps(facts, indent=2, ensure_ascii=False))
         else:
@@ -45,7 +48,10 @@ class Info:
         return 0
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _facts(target: str) -> dict[str, Any]:
+    path = Path(target)
+    if not path.exists() and (target in ENTRIES or target.startswith(HUGGING_FACE_PREFIX)):
+        return {"kind": "model", **model_facts(load(target))}
     if not path.exists():
         raise NarravidError(
             f"{path}: no such file or folder; name a video, a model, a run folder or an index"

@@ -48,6 +48,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("narravid.cli.evaluate", "EVALUATE_COMMANDS", "measure a model"),
     "index": Command("narravid.cli.index", "Index", "cut videos into clips and make them searchable"),
     "search": Command("narravid.cli.search", "Search", "find the moments of indexed videos that fit a text"),
+    "models": Command("narravid.cli.models", "Models", "list what is published, and what of it is here"),
+    "download": Command("narravid.cli.download", "Download", "fetch a published model, word list or data"),
     "convert": Command("narravid.cli.convert", "Convert", "turn a published checkpoint into a model folder"),
     "info": Command("narravid.cli.info", "Info", "say what a video, a model or an index is"),
 }

@@ -6,6 +6,7 @@ and what the family needs besides, such as `vocabulary.json`. A run folder holds
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from torch import nn
 from narravid.config import to_dict
 from narravid.errors import CheckpointError
 from narravid.files import read_json, replace_folder, set_aside, write_atomically, write_json, write_text
+from narravid.models.catalogue_entries import ENTRIES
 from narravid.models.checkpoints import load_published
 from narravid.models.checkpoints_files import load_tensors_strictly
+from narravid.models.download import published_checkpoint
+from narravid.models.hugging_face import HUGGING_FACE_PREFIX, fetch_model_folder
 from narravid.models.registry import FAMILIES, family_of
 from narravid.protocols import Model, PixelDualEncoder
 
@@ -33,24 +37,35 @@ FORMAT = "narravid-model"
 FORMAT_VERSION = 1
 
 
-def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Model:
+def load(name_or_path: str | Path, *, device: torch.device | str = "cpu", download: bool = False) -> Model:
     """Open a model of any kind.
 
     Args:
-        name_or_path: A model folder, a run folder (its exported model), or a published checkpoint file
-            with its word list or tokenizer file beside it.
+        name_or_path: A model folder, a run folder (its exported model), a published checkpoint file with its
+            word list or tokenizer file beside it, a model folder on Hugging Face as
+            `hf:organisation/name[@revision]`, or a published name such as "s3d-howto100m" (see `narravid
+            models`). What lies at that path goes before a published name.
         device: Where to put the weights.
+        download: Fetch a published name that is not in the cache; without this, that is an error.
 
     Returns:
         The model in evaluation mode.
 
     Raises:
         CheckpointError: If there is nothing of these at that path, or it is damaged or incomplete.
+        DownloadError: If a published name cannot be had, or has changed in the cache.
         AnnotationError: If its word list is unreadable.
         ConfigError: If its configuration has unknown or wrong entries.
     """
+    name = str(name_or_path)
+    if name.startswith(HUGGING_FACE_PREFIX):
+        return _on_device(_load_fetched(name), device)
     path = Path(name_or_path).expanduser()
+    if name in ENTRIES and not path.exists():
+        path = published_checkpoint(name, fetch=download)
     if path.is_file():
+        if path.name == WEIGHTS_FILE and (path.parent / CONFIG_FILE).is_file():
+            return _on_device(_load_folder(path.parent), device)
         return _on_device(load_published(path), device)
     for folder in (path, path / RUN_MODEL_FOLDER):
         previous = set_aside(folder)
@@ -61,9 +76,12 @@ def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Mod
                 f"{previous.name}, to {folder.name}",
             )
     if not path.is_dir():
+        nearest = difflib.get_close_matches(name, ENTRIES, n=1)
+        hint = f" (did you mean the published name {nearest[0]!r}?)" if nearest else ""
         raise CheckpointError(
             path,
-            "no such file or folder; a model folder, run folder or published checkpoint is needed",
+            "no such file or folder; a model folder, run folder, published checkpoint or published name is "
+            f"needed{hint}",
         )
     for folder in (path, path / RUN_MODEL_FOLDER):
         if (folder / WEIGHTS_FILE).is_file():
@@ -73,6 +91,17 @@ def load(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Mod
         f"neither a model folder (no {WEIGHTS_FILE} in it) nor a run folder with a finished model "
         f"(no {RUN_MODEL_FOLDER}/{WEIGHTS_FILE})",
     )
+
+
+def _load_fetched(reference: str) -> nn.Module:
+    folder = fetch_model_folder(reference)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise CheckpointError(
+            reference,
+            f"holds no model folder of Narravid (no {WEIGHTS_FILE}); published checkpoints are fetched by "
+            "name, see `narravid models`",
+        )
+    return _load_folder(folder)
 
 
 def load_pixel_dual_encoder(

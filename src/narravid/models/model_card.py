@@ -1,0 +1,78 @@
+"""The README of a shared model folder: what the model is, what it wants to see, how to open it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from narravid.config import to_dict
+from narravid.models.registry import family_of
+from narravid.protocols import Model
+
+__all__ = ["model_card"]
+
+OPEN_LICENCE = "other"
+
+
+def model_card(model: Model, *, licence: str | None = None) -> str:
+    """The card of a model, in Markdown with the header that Hugging Face reads.
+
+    Args:
+        model: The model.
+        licence: SPDX identifier of the licence of the weights; None says that none is stated.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: If the model is of no family that a folder can hold.
+    """
+    family, _ = family_of(model)
+    rows = "\n".join(f"| {name} | {value} |" for name, value in _facts(model, family).items())
+    stated = (
+        f"The weights are under the licence {licence}."
+        if licence
+        else "No licence is stated for these weights; weights that come from a published checkpoint keep its "
+        "licence."
+    )
+    return f"""---
+library_name: narravid
+license: {(licence or OPEN_LICENCE).lower()}
+tags:
+- narravid
+- video-text
+---
+
+# {type(model).__name__}
+
+A model for Narravid, a Python library that learns from narrated video and searches it by meaning.
+
+```python
+import narravid
+
+model = narravid.load("hf:ORGANISATION/NAME")  # or the path of this folder
+```
+
+| | |
+| --- | --- |
+{rows}
+
+`config.json` holds its whole configuration, `model.safetensors` its weights. {stated}
+"""
+
+
+def _facts(model: Model, family: str) -> dict[str, str]:
+    facts = {"family": family}
+    for name in ("embed_dim", "feature_dim", "similarity"):  # not every kind of model has each
+        if hasattr(model, name):
+            facts[name.replace("_", " ")] = str(getattr(model, name))
+    for name in ("clip_spec", "feature_spec"):
+        if hasattr(model, name):
+            spec = to_dict(getattr(model, name))
+            facts |= {key.replace("_", " "): _text(value) for key, value in spec.items()}
+    if isinstance(model, nn.Module):
+        facts["parameters"] = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
+    return {**facts, "weights hash": f"`{model.weights_hash}`"}
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
