@@ -150,22 +150,19 @@ def agreement_target(
         masked = branch.masked_fill(~real, PADDED_LOGIT)
         window = _best_window((masked.softmax(dim=2) / temperature).softmax(dim=1), durations)
         windows.append(window)
-        length = window.sum(dim=2).clamp_min(1)
-        mean_logit = torch.where(window, masked.mT, 0.0).sum(dim=2) / length
-        confident = confident & (mean_logit >= mean_logit[text_mask].quantile(CONFIDENCE_QUANTILE))
+        confident = confident & _scored_well(masked, window, text_mask)
     dual, joint = windows
-    iou = (dual & joint).sum(dim=2) / (dual | joint).sum(dim=2).clamp_min(1)
+    shared, either = dual & joint, dual | joint
+    iou = shared.sum(dim=2) / either.sum(dim=2).clamp_min(1)
     agree = (iou >= MIN_IOU) & text_mask
     confident = confident & agree
     moved = {
-        "keep": torch.where(agree[..., None], dual | joint, originals),
+        "keep": torch.where(agree[..., None], either, originals),
         "keep-joint": torch.where(agree[..., None], joint, originals),
-        "intersection": dual & joint & confident[..., None],
-        "union": (dual | joint) & confident[..., None],
+        "intersection": shared & confident[..., None],
+        "union": either & confident[..., None],
     }[agreement]
-    first = moved & (moved.cumsum(dim=1) == 1)
-    target = torch.where(first.any(dim=2, keepdim=True), first, originals)
-    return AgreementTarget(target, confident, iou)
+    return AgreementTarget(_settle_claims(moved, originals), confident, iou)
 
 
 def _best_window(chances: torch.Tensor, durations: torch.Tensor) -> torch.Tensor:
@@ -182,3 +179,15 @@ def _best_window(chances: torch.Tensor, durations: torch.Tensor) -> torch.Tensor
     fits = (steps <= num_seconds - durations[..., None]) & (length > 0)
     best = torch.where(fits, total / length.clamp_min(1), -1.0).argmax(dim=2)
     return placements.gather(2, best[..., None, None].expand(-1, -1, 1, num_seconds)).squeeze(2)
+
+
+def _scored_well(logits: torch.Tensor, window: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
+    """(B, N) bool: texts whose mean logit over their window is not among the lowest."""
+    mean_logit = torch.where(window, logits.mT, 0.0).sum(dim=2) / window.sum(dim=2).clamp_min(1)
+    return mean_logit >= mean_logit[text_mask].quantile(CONFIDENCE_QUANTILE)
+
+
+def _settle_claims(moved: torch.Tensor, originals: torch.Tensor) -> torch.Tensor:
+    """(B, N, T) bool: each second for the first text that claims it, the original for a text without any."""
+    first = moved & (moved.cumsum(dim=1) == 1)
+    return torch.where(first.any(dim=2, keepdim=True), first, originals)
