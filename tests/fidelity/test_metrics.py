@@ -1,10 +1,28 @@
-"""Retrieval metrics against the published programs, and against the true counts where those fail at ties."""
+"""Metrics against the published programs, and against the right numbers where those are defective."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from fidelity.fill import filled_input, golden_arrays
-from narravid.metrics import rank_counts, retrieval_metrics, retrieval_ranks
+from narravid.metrics import (
+    AlignedVideo,
+    StitchedSimilarity,
+    alignment_windows,
+    average_clip_scores,
+    crosstask_segment_accuracy,
+    hit_at_k,
+    htm_align_metrics,
+    rank_counts,
+    retrieval_metrics,
+    retrieval_ranks,
+    stitch_scores,
+    stitch_similarity,
+    top_k_accuracy,
+)
+from narravid.types import Span
 
 
 def load(case):
@@ -32,6 +50,8 @@ def test_without_ties_the_metrics_are_the_published_ones(case):
         assert metrics[name] == pytest.approx(float(arrays[published]), rel=1e-6), name
     assert metrics["R@1"] * 100 == pytest.approx(float(arrays["retrieval_R1"]), rel=1e-6)
     np.testing.assert_array_equal(retrieval_ranks(arrays["sim"]).numpy(), arrays["strict_rank"] + 1)
+    accuracy = crosstask_segment_accuracy({"task": arrays["sim"]}).average_accuracy
+    assert accuracy * 100 == pytest.approx(float(arrays["ctr"]), rel=1e-6)
 
 
 @pytest.mark.parametrize("case", ["ties_quantised", "ties_duplicate_columns", "ties_constant"])
@@ -51,3 +71,157 @@ def test_a_constant_model_is_at_chance():
     assert metrics == pytest.approx(
         {"R@1": 1 / 24, "R@5": 5 / 24, "R@10": 10 / 24, "MedR": 12.5, "MeanR": 12.5}
     )
+
+
+@pytest.mark.parametrize("case", ["ties_quantised", "ties_duplicate_columns", "ties_constant"])
+def test_segment_accuracy_shares_ties_out_instead_of_calling_them_hits(case):
+    arrays = load(case)
+    is_best = arrays["strict_rank"] == 0
+    assert is_best.mean() * 100 == pytest.approx(float(arrays["ref_ctr"]), rel=1e-6)
+    expected = np.mean(is_best / (arrays["tied_with_diagonal"] + 1))
+    assert crosstask_segment_accuracy({"task": arrays["sim"]}).average_accuracy == pytest.approx(expected)
+
+
+def test_top_k_accuracy():
+    arrays = golden_arrays("metrics", "accuracy")
+    scores = filled_input("metrics/accuracy/score", (12, 10), "normal")
+    labels = filled_input("metrics/accuracy/label", (12,), "uint8").astype(np.int64) % 10
+    order = np.argsort(-scores, axis=1)
+    labels[:6] = order[:6, 0]
+    labels[6:8] = order[6:8, 2]
+    np.testing.assert_array_equal(labels, arrays["labels"])
+    shares = top_k_accuracy(scores, labels, ks=(1, 3, 5))
+    for name, share in shares.items():
+        # The published percentages were computed in float32.
+        assert share * 100 == pytest.approx(float(arrays[name]), rel=1e-6), name
+    assert shares["top1"] == pytest.approx(float(arrays["fraction"]), rel=1e-6)
+
+
+def test_hit_at_k_with_a_video_that_has_no_prediction():
+    arrays = golden_arrays("metrics", "hit_at_k")
+    scores = filled_input("metrics/hit_at_k/score", (8, 6), "normal")
+    labels = filled_input("metrics/hit_at_k/label", (8,), "uint8").astype(np.int64) % 6
+    order = np.argsort(-scores, axis=1)
+    labels[:2] = order[0, 0], order[1, 1]
+    np.testing.assert_array_equal(labels, arrays["labels"])
+    result = hit_at_k(dict(enumerate(scores[:7])), dict(enumerate(labels.tolist())), ks=(1, 2, 3))
+    assert result.missing == (7,)
+    for k in (1, 2, 3):
+        assert result.hits[f"hit@{k}"] == pytest.approx(float(arrays[f"hit{k}"]), rel=1e-6)
+
+
+def test_clip_average():
+    arrays = golden_arrays("metrics", "clip_average")
+    clips = filled_input("metrics/clip_average/score", (5, 6), "normal")
+    video = average_clip_scores(clips, ["video"] * 5)
+    np.testing.assert_allclose(video.scores[0], arrays["mean"], rtol=1e-6)
+    place, score = video.best()
+    assert int(place) == int(arrays["top1"])
+    assert float(score) == pytest.approx(float(arrays["top1_score"]), rel=1e-6)
+
+
+@dataclass(frozen=True)
+class StitchVideo:
+    """One video of a stitching case, its truth as recorded and its pseudo-model rebuilt as the case says."""
+
+    start: np.ndarray
+    end: np.ndarray
+    aligned: np.ndarray
+    products: np.ndarray
+
+    @property
+    def spans(self) -> list[Span]:
+        return [Span(float(start), float(end)) for start, end in zip(self.start, self.end, strict=True)]
+
+
+SIZES = {
+    "stitch": [(300, 24), (150, 12)],
+    "stitch_align_head": [(300, 24), (150, 12)],
+    "stitch_short": [(50, 6)],
+}
+
+
+def stitch_videos(case):
+    arrays = golden_arrays("metrics", case)
+    videos = []
+    for number, (num_seconds, num_texts) in enumerate(SIZES[case]):
+        name = f"metrics/{case}/{{}}{number}"
+        video = filled_input(name.format("video"), (num_seconds, 16), "normal")
+        text = filled_input(name.format("text"), (num_texts, 16), "normal")
+        start = np.sort(filled_input(name.format("start"), (num_texts,), "uniform")) * (num_seconds - 10)
+        end = start + 2 + 6 * filled_input(name.format("length"), (num_texts,), "uniform")
+        aligned = (filled_input(name.format("aligned"), (num_texts,), "uniform") > 0.5).astype(np.int64)
+        aligned[0], aligned[1], aligned[-1] = 1, 0, 1
+        np.testing.assert_allclose(start, arrays[f"start{number}"], rtol=1e-6)
+        np.testing.assert_allclose(end, arrays[f"end{number}"], rtol=1e-6)
+        np.testing.assert_array_equal(aligned, arrays[f"aligned{number}"])
+        for place in np.flatnonzero(aligned):
+            if place % 3:
+                video[int(np.floor(start[place])) : int(np.ceil(end[place])) + 1] += (
+                    np.float32(0.7) * text[place]
+                )
+        videos.append(StitchVideo(start, end, aligned, text @ video.T))
+    return arrays, videos
+
+
+def run_windows(video, end_rule):
+    """Windows, similarities averaged over both branches, and alignabilities of the case's pseudo-model."""
+    num_seconds = video.products.shape[1]
+    windows = alignment_windows(num_seconds, video.spans, video.aligned.astype(bool), end_rule=end_rule)
+    seen = [
+        video.products[window.texts.start : window.texts.stop, window.seconds.start : window.seconds.stop]
+        for window in windows
+    ]
+    similarities = [part + (0.01 - 0.02) / 2 * np.arange(part.shape[1]) for part in seen]
+    return windows, similarities, [part.mean(axis=1) + 0.3 for part in seen]
+
+
+def stitch(video, end_rule) -> tuple[StitchedSimilarity, torch.Tensor, torch.Tensor]:
+    windows, similarities, alignabilities = run_windows(video, end_rule)
+    num_texts, num_seconds = video.products.shape
+    stitched = stitch_similarity(windows, similarities, num_texts=num_texts, num_seconds=num_seconds)
+    heads = stitch_scores(windows, alignabilities, num_texts=num_texts)
+    return stitched, heads.scores, heads.num_windows
+
+
+@pytest.mark.parametrize("end_rule", ["both", "published"])
+@pytest.mark.parametrize("case", ["stitch", "stitch_align_head"])
+def test_overlapping_windows_give_the_published_alignment(case, end_rule):
+    arrays, videos = stitch_videos(case)
+    aligned_videos = []
+    for number, video in enumerate(videos):
+        stitched, scores, num_windows = stitch(video, end_rule)
+        is_covered = stitched.num_windows > 0
+        assert_published_similarity(arrays, number, stitched)
+        has_head = case == "stitch_align_head"
+        if has_head:
+            np.testing.assert_array_equal(num_windows, arrays[f"text_overlap{number}"])
+            # Sums in float32 against float64, of products of size 4: the same absolute error as of `sim`.
+            np.testing.assert_allclose(scores, arrays[f"align_score{number}"], rtol=1e-6, atol=2e-6)
+        aligned_videos.append(
+            AlignedVideo(
+                f"video{number}",
+                stitched.similarity,
+                video.spans,
+                video.aligned.astype(bool),
+                is_covered=is_covered,
+                alignability=scores if has_head else None,
+            )
+        )
+    metrics = htm_align_metrics(aligned_videos)
+    assert metrics.recall == pytest.approx(float(arrays["recall"]), rel=1e-6)
+    assert metrics.roc_auc.value == pytest.approx(float(arrays["auc"]), rel=1e-6)
+    assert (metrics.num_texts, metrics.num_uncovered, metrics.text_coverage) == (36, 0, 1.0)
+
+
+def assert_published_similarity(arrays, number, stitched):
+    np.testing.assert_array_equal(stitched.num_windows, arrays[f"overlap{number}"])
+    is_covered = stitched.num_windows > 0
+    published = arrays[f"sim{number}"]
+    np.testing.assert_array_equal(published == -60000, ~is_covered)
+    # Sums of up to four float32 values of size 4 against sums in float64.
+    np.testing.assert_allclose(
+        stitched.similarity[is_covered], published[is_covered.numpy()], rtol=1e-6, atol=2e-6
+    )
+    best = torch.where(is_covered, stitched.similarity, -60000).argmax(dim=1)
+    np.testing.assert_array_equal(best, arrays[f"argmax{number}"])

@@ -1,5 +1,36 @@
 """Measures of quality as pure functions."""
 
+from narravid.metrics.alignment import (
+    AlignedVideo,
+    AlignmentMetrics,
+    RocAuc,
+    htm_align_metrics,
+    roc_auc,
+)
+from narravid.metrics.alignment_windows import (
+    AlignmentWindow,
+    StitchedScores,
+    StitchedSimilarity,
+    alignment_windows,
+    stitch_scores,
+    stitch_similarity,
+    whole_video_window,
+)
+from narravid.metrics.classification import (
+    HitRate,
+    VideoScores,
+    average_clip_scores,
+    hit_at_k,
+    top_k_accuracy,
+)
+from narravid.metrics.localization import (
+    SegmentAccuracy,
+    StepRecall,
+    StepVideo,
+    crosstask_average_recall,
+    crosstask_segment_accuracy,
+    place_steps,
+)
 from narravid.metrics.ranking import RankCounts
 from narravid.metrics.retrieval import (
     bidirectional_rank_counts,
@@ -17,15 +48,38 @@ from narravid.metrics.retrieval_embeddings import (
 )
 
 __all__ = [
+    "AlignedVideo",
+    "AlignmentMetrics",
+    "AlignmentWindow",
+    "HitRate",
     "RankCounts",
+    "RocAuc",
+    "SegmentAccuracy",
+    "StepRecall",
+    "StepVideo",
+    "StitchedScores",
+    "StitchedSimilarity",
+    "VideoScores",
+    "alignment_windows",
+    "average_clip_scores",
     "bidirectional_rank_counts",
     "bidirectional_rank_counts_from_embeddings",
     "bidirectional_retrieval_metrics",
     "bidirectional_retrieval_metrics_from_embeddings",
     "chance_metrics",
+    "crosstask_average_recall",
+    "crosstask_segment_accuracy",
+    "hit_at_k",
+    "htm_align_metrics",
+    "place_steps",
     "rank_counts",
     "rank_counts_from_embeddings",
     "retrieval_metrics",
     "retrieval_metrics_from_embeddings",
     "retrieval_ranks",
+    "roc_auc",
+    "stitch_scores",
+    "stitch_similarity",
+    "top_k_accuracy",
+    "whole_video_window",
 ]

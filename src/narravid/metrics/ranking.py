@@ -13,7 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["Array", "RankCounts", "RankTally", "check_finite", "check_targets", "tiles"]
+__all__ = [
+    "Array",
+    "RankCounts",
+    "RankTally",
+    "check_finite",
+    "check_scores",
+    "check_targets",
+    "count_rows",
+    "count_tiles",
+    "row_tally",
+    "tiles",
+]
 
 RECALL_DEPTHS = (1, 5, 10)
 CACHED_SCORES = 2**19
@@ -134,7 +145,62 @@ def tiles(
     ]
 
 
-def check_targets(targets: Array | None, num_queries: int, num_gallery: int) -> torch.Tensor:
+def count_rows(scores: torch.Tensor, targets: torch.Tensor, *, name: str) -> RankCounts:
+    """Counts of a matrix whose rows are queries.
+
+    Args:
+        scores: (Nq, Ng) float32 or float64.
+        targets: (Nq,) int64 place of the right entry of each row.
+        name: What messages call the scores.
+
+    Raises:
+        ValueError: If a score is NaN or infinite.
+    """
+    tally = row_tally(scores, targets)
+    count_tiles(scores, [tally], name=name)
+    return tally.counts()
+
+
+def row_tally(scores: torch.Tensor, targets: torch.Tensor) -> RankTally:
+    """An empty tally for the rows of a matrix, its targets as for `count_rows`."""
+    places = targets.to(scores.device)
+    return RankTally(scores.gather(1, places[:, None])[:, 0], axis=0, targets=places)
+
+
+def count_tiles(scores: torch.Tensor, tallies: list[RankTally], *, name: str) -> None:
+    """Count a whole matrix into tallies of either axis in one pass over its memory.
+
+    Raises:
+        ValueError: If a score is NaN or infinite.
+    """
+    places = tiles(scores.shape, CACHED_SCORES_CUDA if scores.is_cuda else CACHED_SCORES)
+    largest = torch.empty_like(scores[places[0]], memory_format=torch.contiguous_format)
+    for rows, columns in places:
+        tile = scores[rows, columns]
+        check_finite(name, tile, first_row=rows.start, first_column=columns.start)
+        buffer = largest[: tile.shape[0], : tile.shape[1]]
+        for tally in tallies:
+            tally.add(tile, rows, columns, buffer=buffer)
+
+
+def check_scores(name: str, scores: Array, *, axes: str) -> torch.Tensor:
+    """The scores as a tensor without gradient.
+
+    Raises:
+        ValueError: If they are not a float32 or float64 matrix with entries; half precision would tie entries
+            that differ.
+    """
+    matrix = torch.as_tensor(scores).detach()
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(f"{name} must be {axes} and not empty, got {tuple(matrix.shape)}")
+    if matrix.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{name} must be float32 or float64, got {matrix.dtype}")
+    return matrix
+
+
+def check_targets(
+    targets: Array | None, num_queries: int, num_gallery: int, *, name: str = "targets"
+) -> torch.Tensor:
     """(Nq,) int64 place of the right entry of each query; None puts it on the diagonal.
 
     Raises:
@@ -150,12 +216,12 @@ def check_targets(targets: Array | None, num_queries: int, num_gallery: int) -> 
     places = torch.as_tensor(targets)
     if places.shape != (num_queries,) or places.dtype.is_floating_point or places.dtype == torch.bool:
         raise ValueError(
-            f"targets must be ({num_queries},) integers, got {tuple(places.shape)} {places.dtype}"
+            f"{name} must be ({num_queries},) integers, got {tuple(places.shape)} {places.dtype}"
         )
     outside = ((places < 0) | (places >= num_gallery)).nonzero()
     if len(outside):
         first = int(outside[0])
-        raise ValueError(f"targets[{first}] is {int(places[first])}, outside [0, {num_gallery})")
+        raise ValueError(f"{name}[{first}] is {int(places[first])}, outside [0, {num_gallery})")
     return places.long()
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import torch
 
 from narravid.metrics.ranking import (
-    CACHED_SCORES,
-    CACHED_SCORES_CUDA,
     Array,
     RankCounts,
     RankTally,
-    check_finite,
+    check_scores,
     check_targets,
-    tiles,
+    count_rows,
+    count_tiles,
+    row_tally,
 )
 
 __all__ = [
@@ -43,11 +43,8 @@ def rank_counts(similarity: Array, targets: Array | None = None) -> RankCounts:
     Raises:
         ValueError: If the shapes, dtype or targets do not fit, or a score is NaN or infinite.
     """
-    scores = _check_similarity(similarity)
-    places = check_targets(targets, *scores.shape)
-    tally = _row_tally(scores, places)
-    _count(scores, [tally])
-    return tally.counts()
+    scores = check_scores("similarity", similarity, axes="(Nq, Ng)")
+    return count_rows(scores, check_targets(targets, *scores.shape), name="similarity")
 
 
 def bidirectional_rank_counts(
@@ -66,12 +63,12 @@ def bidirectional_rank_counts(
     Raises:
         ValueError: As for `rank_counts`.
     """
-    scores = _check_similarity(similarity)
+    scores = check_scores("similarity", similarity, axes="(N texts, V videos)")
     num_texts, num_videos = scores.shape
-    rows = _row_tally(scores, check_targets(video_of_text, num_texts, num_videos))
+    rows = row_tally(scores, check_targets(video_of_text, num_texts, num_videos))
     texts = check_targets(text_of_video, num_videos, num_texts).to(scores.device)
     columns = RankTally(scores.gather(0, texts[None])[0], axis=1, targets=texts)
-    _count(scores, [rows, columns])
+    count_tiles(scores, [rows, columns], name="similarity")
     return rows.counts(), columns.counts()
 
 
@@ -166,28 +163,3 @@ def chance_metrics(gallery_size: int) -> dict[str, float]:
     if gallery_size < 1:
         raise ValueError(f"gallery_size must be at least 1, got {gallery_size}")
     return RankCounts(torch.tensor([0]), torch.tensor([gallery_size])).metrics()
-
-
-def _check_similarity(similarity: Array) -> torch.Tensor:
-    scores = torch.as_tensor(similarity).detach()
-    if scores.ndim != 2 or 0 in scores.shape:
-        raise ValueError(f"similarity must be (Nq, Ng) and not empty, got {tuple(scores.shape)}")
-    if scores.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"similarity must be float32 or float64, got {scores.dtype}")
-    return scores
-
-
-def _row_tally(scores: torch.Tensor, targets: torch.Tensor) -> RankTally:
-    places = targets.to(scores.device)
-    return RankTally(scores.gather(1, places[:, None])[:, 0], axis=0, targets=places)
-
-
-def _count(scores: torch.Tensor, tallies: list[RankTally]) -> None:
-    places = tiles(scores.shape, CACHED_SCORES_CUDA if scores.is_cuda else CACHED_SCORES)
-    largest = torch.empty_like(scores[places[0]], memory_format=torch.contiguous_format)
-    for rows, columns in places:
-        tile = scores[rows, columns]
-        check_finite("similarity", tile, first_row=rows.start, first_column=columns.start)
-        buffer = largest[: tile.shape[0], : tile.shape[1]]
-        for tally in tallies:
-            tally.add(tile, rows, columns, buffer=buffer)
