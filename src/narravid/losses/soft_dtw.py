@@ -6,7 +6,6 @@ import importlib.util
 from typing import Any, Literal, Protocol
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from narravid.extras import import_extra
 from narravid.losses.logits import check_logits
@@ -17,6 +16,7 @@ __all__ = [
     "check_gamma",
     "choose_backend",
     "padding_lengths",
+    "refuse_second_derivative",
     "soft_dtw",
     "unit_soft_dtw",
 ]
@@ -65,7 +65,7 @@ def soft_dtw(
     the first cell to the last that go down, right or both at each step. All in log space.
 
     The gradient is computed along with the value, when `cost` needs one; backward only scales it. It can be
-    taken repeatedly (retain_graph) but not be differentiated again: that raises a RuntimeError.
+    taken repeatedly (retain_graph) but not be differentiated again: create_graph=True raises a RuntimeError.
 
     Args:
         cost: (B, N, M) floating point, N and M at least 1; cost / gamma within ±1e4, padding included.
@@ -90,8 +90,8 @@ def soft_dtw(
     check_gamma(gamma)
     lengths = torch.stack(
         [
-            padding_lengths("row_mask", row_mask, cost.shape[:2], cost.device),
-            padding_lengths("column_mask", column_mask, cost.shape[::2], cost.device),
+            padding_lengths("row_mask", row_mask, shape=cost.shape[:2], device=cost.device),
+            padding_lengths("column_mask", column_mask, shape=cost.shape[::2], device=cost.device),
         ],
         dim=1,
     )
@@ -140,13 +140,23 @@ class _SoftDTW(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
     def backward(
         ctx: Any,  # noqa: ANN401 - autograd's own context
         grad_value: torch.Tensor,
     ) -> tuple[torch.Tensor, None, None, None]:
+        refuse_second_derivative()
         (alignment,) = ctx.saved_tensors
         return grad_value[:, None, None] * alignment, None, None, None
+
+
+def refuse_second_derivative() -> None:
+    """Called in a backward pass whose result is no function of the inputs for autograd.
+
+    Raises:
+        RuntimeError: In a pass with create_graph=True, which would silently leave out a term.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("soft-DTW can be differentiated once only: create_graph=True is not supported")
 
 
 def choose_backend(backend: Backend, device: torch.device) -> Literal["torch", "numba", "triton"]:
@@ -201,7 +211,7 @@ def check_gamma(gamma: float) -> None:
 
 
 def padding_lengths(
-    name: str, mask: torch.Tensor | None, shape: tuple[int, ...], device: torch.device
+    name: str, mask: torch.Tensor | None, *, shape: tuple[int, ...], device: torch.device
 ) -> torch.Tensor:
     """Unpadded lengths of a batch of sequences.
 

@@ -26,6 +26,7 @@ from narravid.losses.soft_dtw_torch import FAR
 __all__ = ["accumulate", "compiled", "flow_to_predecessors", "in_threads", "numba_soft_dtw", "soft_minimum"]
 
 FloatArray = npt.NDArray[np.floating]
+Neighbours = tuple[FloatArray, FloatArray, FloatArray]
 Scalar: TypeAlias = Any
 """A number when run, its numba type when compiled."""
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -110,8 +111,9 @@ def _compile_log(x: Scalar) -> Callable[[Scalar], Scalar]:
 
 
 @compiled
-def soft_minimum(a: FloatArray, b: FloatArray, c: FloatArray, cost: FloatArray, out: FloatArray) -> None:
-    """Set out = cost - log(exp(-a) + exp(-b) + exp(-c)), for arrays of one length."""
+def soft_minimum(before: Neighbours, cost: FloatArray, out: FloatArray) -> None:
+    """Set out = cost - log(exp(-a) + exp(-b) + exp(-c)), for arrays of one length; a, b, c = before."""
+    a, b, c = before
     for k in range(out.shape[0]):
         low = min(a[k], min(b[k], c[k]))
         total = _exp(low - a[k]) + _exp(low - b[k]) + _exp(low - c[k])
@@ -119,8 +121,9 @@ def soft_minimum(a: FloatArray, b: FloatArray, c: FloatArray, cost: FloatArray, 
 
 
 @compiled
-def flow_to_predecessors(a: FloatArray, b: FloatArray, c: FloatArray, flow: FloatArray) -> None:
-    """Turn a, b and c into flow · their softmin weights, in place."""
+def flow_to_predecessors(before: Neighbours, flow: FloatArray) -> None:
+    """Turn the three of `before` into flow · their softmin weights, in place."""
+    a, b, c = before
     for k in range(flow.shape[0]):
         low = min(a[k], min(b[k], c[k]))
         from_a, from_b, from_c = _exp(low - a[k]), _exp(low - b[k]), _exp(low - c[k])
@@ -186,13 +189,8 @@ def _fill_table(cost: FloatArray, shape: tuple[int, int, int], table: FloatArray
         cells = table[(diagonal + 2) % num_lines]
         cells[first] = FAR
         cells[last + 2] = FAR
-        soft_minimum(
-            one_back[first + 1 : last + 2],
-            one_back[first : last + 1],
-            two_back[first : last + 1],
-            slanted[k, first : last + 1],
-            cells[first + 1 : last + 2],
-        )
+        before = (one_back[first + 1 : last + 2], one_back[first : last + 1], two_back[first : last + 1])
+        soft_minimum(before, slanted[k, first : last + 1], cells[first + 1 : last + 2])
 
 
 @compiled
@@ -218,7 +216,7 @@ def _flow_back(shape: tuple[int, int, int], table: FloatArray, alignment: FloatA
         left[:] = one_back[first + 1 : last + 2]
         above[:] = one_back[first : last + 1]
         corner[:] = two_back[first : last + 1]
-        flow_to_predecessors(left, above, corner, flow[first + 1 : last + 2])
+        flow_to_predecessors((left, above, corner), flow[first + 1 : last + 2])
         flow[:] = 0
         accumulate(left, flows[(diagonal + 2) % 3, first + 1 : last + 2])
         accumulate(above, flows[(diagonal + 2) % 3, first : last + 1])

@@ -49,8 +49,8 @@ def _flow_back(lines: list[torch.Tensor], lengths: torch.Tensor, cost: torch.Ten
         flows[diagonal, :, :-1] += corner
     # Row i of the matrix lies slanted in the lines: shift it back.
     slanted = flows[2:, :, 1:].permute(1, 2, 0)
-    slanted = F.pad(slanted.reshape(num_sequences, -1), (0, num_rows))
-    return slanted.view(num_sequences, num_rows, -1)[:, :, :num_columns].contiguous()
+    slanted = F.pad(slanted.flatten(1), (0, num_rows))
+    return slanted.view(num_sequences, num_rows, num_rows + num_columns)[:, :, :num_columns].contiguous()
 
 
 def _predecessors(lines: list[torch.Tensor], diagonal: int) -> torch.Tensor:
@@ -70,6 +70,7 @@ def _allowed(cost: torch.Tensor, lengths: torch.Tensor, band: int) -> torch.Tens
 def _by_diagonal(matrix: torch.Tensor) -> torch.Tensor:
     """(N + M - 1, B, N): entry (d, b, i) is matrix[b, i, d - i], 0 outside the matrix."""
     num_sequences, num_rows, num_columns = matrix.shape
+    num_diagonals = num_rows + num_columns - 1
     # Rows padded by N and read with rows one shorter: each starts one place further right than the one above.
-    padded = F.pad(matrix, (0, num_rows)).flatten(1)[:, : num_rows * (num_rows + num_columns - 1)]
-    return padded.view(num_sequences, num_rows, -1).permute(2, 0, 1).contiguous()
+    padded = F.pad(matrix, (0, num_rows)).flatten(1)[:, : num_rows * num_diagonals]
+    return padded.view(num_sequences, num_rows, num_diagonals).permute(2, 0, 1).contiguous()

@@ -15,9 +15,9 @@ __all__ = [
     "permutation_probabilities",
 ]
 
-MAX_PERMUTATIONS = 1_000_000
+MAX_PERMUTATIONS = 100_000
 """More would cost more than the loss they serve; their number grows about 2.3-fold with every clip."""
-PERMUTATIONS_AT_ONCE = 4096
+PERMUTATIONS_AT_ONCE = 1024
 """Bounds the memory of the distances of long sequences."""
 
 
@@ -34,7 +34,7 @@ def bounded_permutations(num_clips: int, max_shift: int = 2) -> torch.Tensor:
         (K, num_clips) int64; 400 of them for 8 clips and a shift of 2.
 
     Raises:
-        ValueError: If an argument is too small, or there are more than a million.
+        ValueError: If an argument is too small, or there are more than 100,000.
     """
     if num_clips < 1 or max_shift < 0:
         raise ValueError(

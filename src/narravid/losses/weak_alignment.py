@@ -8,10 +8,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from narravid.losses.logits import MAX_LOGIT, check_logits
-from narravid.losses.soft_dtw import Backend, check_gamma, choose_backend, padding_lengths, unit_soft_dtw
+from narravid.losses.soft_dtw import (
+    Backend,
+    check_gamma,
+    choose_backend,
+    padding_lengths,
+    refuse_second_derivative,
+    unit_soft_dtw,
+)
 from narravid.losses.temporal_augmentation import TemporalAugmentation
 
 __all__ = ["S2DTWLoss", "interleave", "local_cost", "pair_costs"]
@@ -169,8 +175,8 @@ def pair_costs(
     _check_shapes(video, text)
     _check_costs(gamma, skip_cost)
     lengths = _pair_lengths(
-        padding_lengths("video_mask", video_mask, video.shape[:2], video.device),
-        padding_lengths("text_mask", text_mask, text.shape[:2], video.device),
+        padding_lengths("video_mask", video_mask, shape=video.shape[:2], device=video.device),
+        padding_lengths("text_mask", text_mask, shape=text.shape[:2], device=video.device),
     )
     dtype = torch.promote_types(torch.promote_types(video.dtype, text.dtype), torch.float32)
     with torch.autocast(video.device.type, enabled=False):
@@ -210,11 +216,11 @@ class _PairCosts(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
     def backward(
         ctx: Any,  # noqa: ANN401 - autograd's own context
         grad_value: torch.Tensor,
     ) -> tuple[torch.Tensor, None, None]:
+        refuse_second_derivative()
         (gradient,) = ctx.saved_tensors
         return grad_value * gradient, None, None
 

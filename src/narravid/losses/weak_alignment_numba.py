@@ -34,9 +34,8 @@ def _local_costs(negated: FloatArray, local: FloatArray) -> None:
     for i in range(negated.shape[0]):
         for j in range(negated.shape[1]):
             if i > 0 and j > 0:
-                soft_minimum(
-                    negated[i, j - 1], negated[i - 1, j], negated[i - 1, j - 1], negated[i, j], local[i, j]
-                )
+                before = (negated[i, j - 1], negated[i - 1, j], negated[i - 1, j - 1])
+                soft_minimum(before, negated[i, j], local[i, j])
                 continue
             local[i, j] = negated[i, j]
             if i > 0:
@@ -59,7 +58,7 @@ def _fill_table(local: FloatArray, skip_cost: FloatArray, table: FloatArray) -> 
     for r in range(1, table.shape[0]):
         for c in range(1, table.shape[1]):
             cost = local[r // 2 - 1, c // 2 - 1] if r % 2 == 0 and c % 2 == 0 else skip_cost
-            soft_minimum(table[r, c - 1], table[r - 1, c], table[r - 1, c - 1], cost, table[r, c])
+            soft_minimum((table[r, c - 1], table[r - 1, c], table[r - 1, c - 1]), cost, table[r, c])
 
 
 @compiled
@@ -72,7 +71,7 @@ def _flow_back(table: FloatArray, flows: FloatArray) -> None:
             left[:] = table[r, c - 1]
             above[:] = table[r - 1, c]
             corner[:] = table[r - 1, c - 1]
-            flow_to_predecessors(left, above, corner, flows[r, c])
+            flow_to_predecessors((left, above, corner), flows[r, c])
             accumulate(left, flows[r, c - 1])
             accumulate(above, flows[r - 1, c])
             accumulate(corner, flows[r - 1, c - 1])
@@ -95,7 +94,7 @@ def _through_local_costs(negated: FloatArray, flows: FloatArray, gradient: Float
                 left[:] = negated[i, j - 1]
                 above[:] = negated[i - 1, j]
                 corner[:] = negated[i - 1, j - 1]
-                flow_to_predecessors(left, above, corner, flow)
+                flow_to_predecessors((left, above, corner), flow)
                 accumulate(left, gradient[i, j - 1])
                 accumulate(above, gradient[i - 1, j])
                 accumulate(corner, gradient[i - 1, j - 1])
