@@ -116,9 +116,9 @@ def agreement_target(
     Han et al., Temporal Alignment Networks for Long-term Video, CVPR 2022, arXiv 2204.02968, section 3.3. For
     each branch, the chance that a text belongs to a second is the softmax of the logits over the texts,
     divided by the temperature, softmax over time; the best window of the text's duration has the highest mean
-    of it, the earliest where several do. The first and the last second of the video are in no window. The
-    windows agree where their intersection over union is at least 0.5; such a text is confident if its mean
-    logit over the best window reaches the 0.3-quantile of all texts, in both branches.
+    of it, the earliest where several do, and never the first or last second of the video. Windows agree from
+    an intersection over union of 0.5 on; such a text is confident if its mean logit over the best window
+    reaches the 0.3-quantile of all texts in both branches.
 
     - `keep`: texts whose windows agree get the union of both, others keep theirs;
     - `keep-joint`: the same with the joint branch's window;
@@ -128,8 +128,7 @@ def agreement_target(
     without any second gets its original ones back.
 
     Args:
-        logits: Dual and joint logits of the last layer within each video, both (B, T, N) floating point,
-            cosines over the temperature. Not changed.
+        logits: Of the dual and joint branch's last layer within each video, both (B, T, N) floating point.
         positives: (B, N, T) bool, the original seconds of each text.
         video_mask: (B, T) bool, False at padded seconds.
         text_mask: (B, N) bool, False at padded texts.
