@@ -1,7 +1,7 @@
 """HTM-Align: whether a text is placed where it is shown, and whether it is shown at all.
 
-Protocol of Han et al., Temporal Alignment Networks for Long-term Video, CVPR 2022, arXiv 2204.02968. Seconds of
-equal score are settled by expectation, as in `narravid.metrics.ranking`; what no window has seen is a miss.
+Protocol of Han et al., Temporal Alignment Networks for Long-term Video, CVPR 2022, arXiv 2204.02968. Seconds
+of equal score are settled by expectation, as in `narravid.metrics.ranking`; what no window saw is a miss.
 """
 
 from __future__ import annotations

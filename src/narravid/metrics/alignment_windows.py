@@ -1,4 +1,4 @@
-"""A long video through a short view: which windows an aligner sees, with which texts, and what they add up to.
+"""A long video through a short view: which windows an aligner sees, with which texts, and what they sum to.
 
 The protocol of HTM-Align (Han et al., CVPR 2022, arXiv 2204.02968): windows of 64 s every 16 s, each with the
 texts spoken around it; scores are averaged over the windows that saw a text and a second together.
