@@ -28,8 +28,6 @@ __all__ = ["StoredFile", "download", "download_entry", "published_checkpoint"]
 
 logger = logging.getLogger(__name__)
 
-PART_SUFFIX = ".part"
-
 
 @dataclass(frozen=True)
 class StoredFile:
@@ -147,8 +145,8 @@ def _bring_item(job: _Job, item: PublishedItem) -> list[StoredFile]:
         return [StoredFile(path, record, is_new=False) for path, record in zip(paths, found, strict=True)]
     if not _take_local(job, item):
         _fetch(job, item)
-    for part in job.folder.glob(f".{item.file_name}.*{PART_SUFFIX}"):
-        remove_part(part)
+    for address in item.addresses:
+        remove_part(_part_path(job.folder, item, address))
     records = read_records(job.folder)
     return [StoredFile(path, records[path.name], is_new=True) for path in paths]
 
@@ -174,9 +172,7 @@ def _fetch(job: _Job, item: PublishedItem) -> None:
     """Try the addresses in order, and store what the first good one gives."""
     answers = []
     for address in item.addresses:
-        # A part belongs to one address: another may have another version of the file.
-        place = hashlib.sha256(address.location.encode()).hexdigest()[:8]
-        part = job.folder / f".{item.file_name}.{place}{PART_SUFFIX}"
+        part = _part_path(job.folder, item, address)
         try:
             _fetch_from(address, item, part)
             _store_part(item, part, job.folder, origin=address.url)
@@ -191,6 +187,12 @@ def _fetch(job: _Job, item: PublishedItem) -> None:
         f"no address gives {item.file_name} of {job.entry.name}: {'; '.join(answers)}; if you have a "
         f"copy{size}: narravid download {job.entry.name} --from FILE"
     )
+
+
+def _part_path(folder: Path, item: PublishedItem, address: Address) -> Path:
+    """Where a download from an address grows; one from another may be another version of the file."""
+    place = hashlib.sha256(address.location.encode()).hexdigest()[:8]
+    return folder / f".{item.file_name}.{place}.part"
 
 
 def _fetch_from(address: Address, item: PublishedItem, part: Path) -> None:

@@ -61,6 +61,10 @@ class _ConnectionBrokeError(Exception):
     """The connection ended before the file did."""
 
 
+class _PartOutdatedError(Exception):
+    """What is there is not the beginning of what the server has now."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Note:
     """What was known of a file when its part was begun.
@@ -92,12 +96,17 @@ def fetch_url(url: str, part: Path, *, expected_bytes: int | None = None, descri
         WebPageError: If it gives a page for people.
     """
     opener = _make_opener()
-    num_fruitless, received_any = 0, False
+    num_fruitless, received_any, began_again = 0, False, False
     while True:
         before = _size_of(part)
         try:
             _fetch_once(opener, url, part, expected_bytes=expected_bytes, description=description)
             return
+        except _PartOutdatedError as error:
+            if began_again:
+                raise AddressError(str(error)) from error
+            began_again = True
+            remove_part(part)
         except _ConnectionBrokeError as error:
             progressed = _size_of(part) > before
             received_any = received_any or progressed
@@ -133,9 +142,7 @@ def _fetch_once(
         response = opener.open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         with error:
-            _drop_or_raise(error, part, start)
-        _fetch_once(opener, url, part, expected_bytes=expected_bytes, description=description)
-        return
+            raise _refusal(error, start) from error
     except (OSError, http.client.HTTPException) as error:
         raise _ConnectionBrokeError(_why(error)) from error
     with response:
@@ -167,9 +174,7 @@ def _beginning(response: Any, note: _Note | None, start: int) -> tuple[int, int 
     said = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "").strip())
     total = int(said[2]) if said else None
     if said is None or int(said[1]) != start or (note is not None and note.total_bytes not in (None, total)):
-        raise AddressError(
-            f"sends another part than was asked for ({response.headers.get('Content-Range')!r})"
-        )
+        raise _PartOutdatedError("sends another part than was asked for")
     return start, total
 
 
@@ -233,14 +238,12 @@ def _copy(response: Any, file: Any, bar: ProgressBar, *, start: int) -> int:  # 
         bar.advance(len(chunk) / BYTES_PER_MB)
 
 
-def _drop_or_raise(error: urllib.error.HTTPError, part: Path, start: int) -> None:
-    """Remove a part that goes beyond the file's end; any other refusal is the address's last word."""
-    if error.code == HTTP_BEYOND_END and start:
-        part.unlink()
-        return
+def _refusal(error: urllib.error.HTTPError, start: int) -> Exception:
     reason = f"{error.code} {error.reason}".strip()
+    if error.code == HTTP_BEYOND_END and start:
+        return _PartOutdatedError(reason)
     page = error.read(MAX_PAGE_BYTES).decode("utf-8", errors="replace")
-    raise WebPageError(error.url or "", page, reason) from error
+    return WebPageError(error.url or "", page, reason)
 
 
 def _validator(headers: Mapping[str, str]) -> str:
