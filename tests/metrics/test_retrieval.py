@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import top_k_accuracy_score
 
+import narravid.metrics.ranking as ranking
 import narravid.metrics.retrieval as retrieval
 from narravid.metrics import (
     bidirectional_rank_counts,
@@ -142,7 +143,7 @@ def test_the_first_score_that_is_not_finite_is_named(value):
 
 
 def test_the_place_is_named_in_later_tiles_too(monkeypatch):
-    monkeypatch.setattr(retrieval, "CACHED_SCORES", 3)
+    monkeypatch.setattr(ranking, "CACHED_SCORES", 3)
     similarity = torch.zeros(9, 5)
     similarity[7, 4] = float("nan")
     with pytest.raises(ValueError, match=r"^similarity\[7, 4\] must be finite, got nan$"):
@@ -198,7 +199,7 @@ def test_both_directions_in_one_pass_are_each_direction_by_itself(
     video_of_text = torch.arange(num_texts) % num_videos
     text_of_video = (3 * torch.arange(num_videos) + 1) % num_texts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieval, "CACHED_SCORES", cached_scores)
+        patch.setattr(ranking, "CACHED_SCORES", cached_scores)
         both = bidirectional_rank_counts(similarity, video_of_text=video_of_text, text_of_video=text_of_video)
     single = rank_counts(similarity, video_of_text), rank_counts(similarity.T, text_of_video)
     for counts, expected in zip(both, single, strict=True):

@@ -59,7 +59,7 @@ def same(counts, expected):
     similarity=st.sampled_from(["dot", "cosine"]),
     kind=st.sampled_from(["continuous", "integers", "nearly equal", "one vector"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_blocks_from_embeddings_equal_the_whole_matrix(
     seed, num_queries, num_gallery, sizes, max_undecided, similarity, kind
 ):

@@ -7,15 +7,6 @@ from narravid.metrics.alignment import (
     htm_align_metrics,
     roc_auc,
 )
-from narravid.metrics.alignment_windows import (
-    AlignmentWindow,
-    StitchedScores,
-    StitchedSimilarity,
-    alignment_windows,
-    stitch_scores,
-    stitch_similarity,
-    whole_video_window,
-)
 from narravid.metrics.classification import (
     HitRate,
     VideoScores,
@@ -45,6 +36,15 @@ from narravid.metrics.retrieval_embeddings import (
     bidirectional_retrieval_metrics_from_embeddings,
     rank_counts_from_embeddings,
     retrieval_metrics_from_embeddings,
+)
+from narravid.metrics.stitching import (
+    AlignmentWindow,
+    StitchedScores,
+    StitchedSimilarity,
+    alignment_windows,
+    stitch_scores,
+    stitch_similarity,
+    whole_video_window,
 )
 
 __all__ = [
