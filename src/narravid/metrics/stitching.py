@@ -113,41 +113,29 @@ def alignment_windows(
         >>> alignment_windows(80, spans, [True, False, False, True], end_rule="published")[0].texts
         range(0, 3)
     """
-    if min(num_seconds, window_seconds, step_seconds) < 1:
-        raise ValueError(
-            "num_seconds, window_seconds and step_seconds must be at least 1, "
-            f"got {num_seconds}, {window_seconds}, {step_seconds}"
-        )
+    _check_lengths(num_seconds, window_seconds, step_seconds)
     if len(spans) != len(is_alignable):
         raise ValueError(f"{len(spans)} spans and {len(is_alignable)} entries of is_alignable")
     if end_rule not in ("both", "published"):
         raise ValueError(f"end_rule must be 'both' or 'published', got {end_rule!r}")
-    spoken = [
-        (place, span.center_seconds)
-        for place, (span, alignable) in enumerate(zip(spans, is_alignable, strict=True))
-        if not alignable
-    ]
-    starts = [
-        start for start in range(0, num_seconds, step_seconds) if start < num_seconds - window_seconds / 2
-    ]
+    middles = {place: span.center_seconds for place, span in enumerate(spans) if not is_alignable[place]}
+    starts = range(0, num_seconds - window_seconds // 2, step_seconds)
     windows = []
     for number, start in enumerate(starts):
-        near = [
-            place
-            for place, middle in spoken
-            if start - window_seconds <= middle <= start + 2 * window_seconds
-        ]
-        if not near:
-            continue
-        first, last = near[0], near[-1]
-        is_near_beginning = number < NUM_END_WINDOWS
-        if is_near_beginning:
-            first = 0
-        if number >= len(starts) - NUM_END_WINDOWS and not (end_rule == "published" and is_near_beginning):
-            last = len(spans) - 1
-        seconds = range(start, min(start + window_seconds, num_seconds))
-        windows.append(AlignmentWindow(seconds, range(first, last + 1)))
+        near = [p for p, m in middles.items() if start - window_seconds <= m <= start + 2 * window_seconds]
+        if near:
+            is_at = (number < NUM_END_WINDOWS, number >= len(starts) - NUM_END_WINDOWS)
+            seconds = range(start, min(start + window_seconds, num_seconds))
+            windows.append(AlignmentWindow(seconds, _texts_shown(near, len(spans), is_at, end_rule=end_rule)))
     return windows
+
+
+def _texts_shown(near: list[int], num_texts: int, is_at: tuple[bool, bool], *, end_rule: EndRule) -> range:
+    """Places of the texts that a window shows: those near it, and more where it is at an end."""
+    is_at_beginning, is_at_end = is_at
+    if end_rule == "published" and is_at_beginning:
+        is_at_end = False
+    return range(0 if is_at_beginning else near[0], num_texts if is_at_end else near[-1] + 1)
 
 
 def whole_video_window(num_seconds: int, num_texts: int) -> list[AlignmentWindow]:
@@ -232,6 +220,14 @@ def stitch_scores(
         sums[texts] += _fitting("scores", row, (len(window.texts),))
         num_windows[texts] += 1
     return StitchedScores(sums / num_windows.clamp(min=1), num_windows)
+
+
+def _check_lengths(num_seconds: int, window_seconds: int, step_seconds: int) -> None:
+    if min(num_seconds, window_seconds, step_seconds) < 1:
+        raise ValueError(
+            "num_seconds, window_seconds and step_seconds must be at least 1, "
+            f"got {num_seconds}, {window_seconds}, {step_seconds}"
+        )
 
 
 def _checked(
