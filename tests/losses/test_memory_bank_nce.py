@@ -206,6 +206,18 @@ def test_the_normalisers_are_set_once_and_survive_a_resume():
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
+def test_a_set_normaliser_is_not_even_rounded_again():
+    # exp(log(Z)) is not Z for most of these.
+    bank = make_bank()
+    for value in torch.linspace(3, 5000, 50):
+        for side in SIDES:
+            bank.normaliser(side).fill_(value)
+            log_normaliser = bank.log_normaliser(side, torch.zeros(1, 2))
+            assert float(log_normaliser) == pytest.approx(math.log(value))
+            bank.keep_normaliser(side, log_normaliser)
+            assert float(bank.normaliser(side)) == float(value)
+
+
 def test_the_state_is_four_buffers():
     shapes = {name: tuple(value.shape) for name, value in make_bank(9, 4).state_dict().items()}
     assert shapes == {

@@ -24,6 +24,7 @@ from narravid.losses import (
     TemporalAlignmentLoss,
     window_mask,
 )
+from narravid.losses.temporal_alignment import _masked_logsumexp
 
 AGREEMENTS = (None, "keep", "keep-joint", "intersection", "union")
 CONFIGS = [
@@ -260,6 +261,32 @@ def test_padded_seconds_change_nothing_unless_they_count(config):
     for branch in (logits.dual, logits.joint, twin.dual, twin.joint):
         branch.transpose(1, 2)[hidden] = 9
     torch.testing.assert_close(criterion(logits, windows, target_logits=twin), before)
+
+
+def test_a_video_of_padding_alone_ranks_nobody():
+    logits, windows, _ = draw_batch(seed=5)
+    windows.text_mask[:] = True
+    windows.video_mask[0] = False
+    config = TemporalAlignmentConfig(
+        loss_threshold=0.5, use_alignability_head=True, alignability_layer=0, count_padded_seconds=False
+    )
+    parts = TemporalAlignmentLoss(config).parts(logits, windows)
+    # Two of the three texts of the other video are at or above the middle one.
+    assert float(parts.kept_share) == pytest.approx(2 / 3)
+    before = float(parts.loss)
+    logits.dual[0], logits.alignability[0] = 9, 9
+    assert float(TemporalAlignmentLoss(config)(logits, windows)) == pytest.approx(before)
+
+
+def test_seconds_without_positives_have_a_finite_logsumexp_that_nothing_uses():
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    mask = torch.tensor([[True, False], [False, False]])
+    result = _masked_logsumexp(values, mask, dim=1)
+    assert bool(result.isfinite().all())
+    assert float(result[0].detach()) == 1
+    result.sum().backward()
+    assert bool(values.grad.isfinite().all())
+    assert values.grad[0].tolist() == [1, 0]
 
 
 def test_padded_seconds_count_by_default():

@@ -65,10 +65,5 @@ def _build_tables(probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
         heights[giver] -= 1 - heights[receiver]
         if heights[giver] < 1:
             small.append(large.pop())
-    # What is left is full up to rounding and keeps everything, except that a weight of zero must never be
-    # drawn: rounding could leave one without a giver.
-    heaviest = int(probabilities.argmax())
-    for index in small:
-        if probabilities[index] == 0:
-            keep[index], alias[index] = 0.0, heaviest
+    # What is left is full up to rounding and keeps everything.
     return torch.tensor(keep, dtype=torch.float64), torch.tensor(alias)

@@ -206,6 +206,7 @@ class TemporalAlignmentLoss(nn.Module):
             confident_share = _masked_mean(agreed.confident.to(dual.dtype), valid)
         if not config.count_padded_seconds:
             positives = positives & windows.video_mask[:, None, :]
+            valid = valid & windows.video_mask.any(dim=1)[:, None]  # others have no second to be ranked by
 
         scores = [self._best_over_time(branch.detach(), windows) for branch in branches]
         kept = valid
@@ -239,7 +240,6 @@ class TemporalAlignmentLoss(nn.Module):
         last = _within_videos(branch[:, -1:])[:, 0]
         if not self.config.count_padded_seconds:
             last = last.masked_fill(~windows.video_mask[..., None], -torch.inf)
-            last = last.masked_fill(~windows.video_mask.any(dim=1)[:, None, None], 0.0)
         return last.amax(dim=1)
 
     def _branch_loss(
