@@ -10,6 +10,8 @@ from narravid.errors import (
     ConfigError,
     DecodeError,
     IndexMismatchError,
+    LogitRangeError,
+    MissingExtraError,
     NarravidError,
 )
 
@@ -19,6 +21,8 @@ ERRORS = [
     CheckpointError("a.pth", "does not fit", missing=["fc.weight"], unexpected=["x"]),
     ConfigError("unknown key 'lrr'", key="optim.lrr", valid=["lr", "name"]),
     IndexMismatchError("another model"),
+    LogitRangeError("scores must lie within ±10000, got nan"),
+    MissingExtraError("CPD", "transformers", "text"),
 ]
 
 
@@ -33,8 +37,9 @@ def test_errors_survive_pickling(error: NarravidError) -> None:
 
 
 def test_messages_name_place_and_remedy() -> None:
-    decode, annotation, checkpoint, config, _ = map(str, ERRORS)
+    decode, annotation, checkpoint, config, _, _, extra = map(str, ERRORS)
     assert decode == "a.mp4 at 1.00-2.00 s: no frame"
     assert annotation == "a.csv, line 3, field 'start': not a number"
     assert "missing keys (1): fc.weight" in checkpoint
     assert "did you mean 'lr'" in config
+    assert extra == "CPD needs transformers, which is not installed: pip install 'narravid[text]'"

@@ -14,6 +14,7 @@ __all__ = [
     "DecodeError",
     "DownloadError",
     "IndexMismatchError",
+    "LogitRangeError",
     "MissingExtraError",
     "NarravidError",
 ]
@@ -129,6 +130,10 @@ class DownloadError(NarravidError):
 
 class IndexMismatchError(NarravidError):
     """An index was made by another model than the one in use."""
+
+
+class LogitRangeError(NarravidError, ValueError):
+    """Logits given to a loss are NaN, infinite or too large to mean anything."""
 
 
 class MissingExtraError(NarravidError):

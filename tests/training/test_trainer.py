@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from narravid.errors import CheckpointError, ConfigError
+from narravid.losses.logits import check_logits
 from narravid.training import checkpoint
 from narravid.training.config import Evaluation, NonFiniteError, TrainerConfig, TrainingData
 from narravid.training.logging import read_log
@@ -99,6 +100,20 @@ def test_a_lost_number_stops_the_run_before_the_weights_change_and_keeps_the_bat
     assert math.isfinite(task.line.weight.item())
     batch = torch.load(tmp_path / "failed_batch_step_00000005.pt", weights_only=True)["batch"]
     assert bool(batch.isnan().all())
+
+
+class GrownTask(LineTask):
+    def training_step(self, batch):
+        check_logits("scores", self.line(batch) + 3e4)
+        return {"loss": self.line(batch).mean()}
+
+
+def test_logits_out_of_range_stop_the_run_as_a_lost_number_does(tmp_path):
+    with pytest.raises(
+        NonFiniteError, match=r"scores must lie within ±10000, got 30000.*at step 1; the batch"
+    ):
+        make_trainer(tmp_path, GrownTask()).fit()
+    assert (tmp_path / "failed_batch_step_00000001.pt").is_file()
 
 
 class ExplodingTask(LineTask):

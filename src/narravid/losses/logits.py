@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from narravid.errors import LogitRangeError
+
 __all__ = ["MAX_LOGIT", "check_logits"]
 
 MAX_LOGIT = 1e4
@@ -19,7 +21,7 @@ def check_logits(name: str, logits: torch.Tensor) -> None:
         logits: Any shape, floating point; before any entry is masked. May be empty.
 
     Raises:
-        ValueError: Naming the worst value and what usually helps.
+        LogitRangeError: A ValueError, naming the worst value and what usually helps.
     """
     if logits.numel() == 0:
         return
@@ -27,7 +29,7 @@ def check_logits(name: str, logits: torch.Tensor) -> None:
     if lowest >= -MAX_LOGIT and highest <= MAX_LOGIT:  # false for NaN as well
         return
     worst = lowest if -lowest > highest else highest
-    raise ValueError(
+    raise LogitRangeError(
         f"{name} must lie within ±{MAX_LOGIT:g}, got {worst:g}; normalise the embeddings, or lower the "
         "learning rate if they have grown in training"
     )

@@ -61,7 +61,7 @@ class TrainableTask(Protocol[BatchT_contra]):
 
 
 class NonFiniteError(NarravidError):
-    """The loss or the gradient became NaN or infinite; training stopped before the weights were touched."""
+    """Logits, loss or gradient left the range of numbers; training stopped before the weights were touched."""
 
 
 @dataclass(frozen=True)

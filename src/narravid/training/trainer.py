@@ -17,7 +17,7 @@ from typing import Any, Generic, get_args
 import torch
 from torch import nn
 
-from narravid.errors import CheckpointError, ConfigError
+from narravid.errors import CheckpointError, ConfigError, LogitRangeError
 from narravid.progress import ProgressBar, progress_bar
 from narravid.training import checkpoint
 from narravid.training.config import (
@@ -114,7 +114,7 @@ class Trainer(Generic[BatchT]):
             ValueError: If the dtype is not known.
             ConfigError: If the folder holds checkpoints and `resume` is not set.
             CheckpointError: If the checkpoint does not fit the task, the optimiser or the schedule.
-            NonFiniteError: If loss or gradient are not finite; the batch is saved in the run folder.
+            NonFiniteError: If logits, loss or gradient are not finite; the batch is saved in the run folder.
         """
         if dtype not in get_args(Precision):
             raise ValueError(f"dtype must be one of {', '.join(get_args(Precision))}, got {dtype!r}")
@@ -162,25 +162,28 @@ class Trainer(Generic[BatchT]):
         set_learning_rate(self._optimizer, lr)
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._dtype == "bfloat16"):
-            values = self._task.training_step(batch)
+            try:
+                values = self._task.training_step(batch)
+            except LogitRangeError as error:
+                raise self._stopped(str(error), batch) from error
         numbers = {name: float(value.detach()) for name, value in values.items()}
         if not math.isfinite(numbers["loss"]):
-            raise self._non_finite("the loss", numbers["loss"], batch)
+            raise self._stopped(f"the loss is {numbers['loss']}", batch)
         values["loss"].backward()  # type: ignore[no-untyped-call]
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients, foreach=True)
         numbers["grad_norm"] = float(norm)
         if not math.isfinite(numbers["grad_norm"]):
-            raise self._non_finite("the norm of the gradient", numbers["grad_norm"], batch)
+            raise self._stopped(f"the norm of the gradient is {numbers['grad_norm']}", batch)
         if self._optim.max_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(self._parameters, self._optim.max_grad_norm, norm, foreach=True)
         self._optimizer.step()
         return numbers
 
-    def _non_finite(self, what: str, value: float, batch: BatchT) -> NonFiniteError:
+    def _stopped(self, what: str, batch: BatchT) -> NonFiniteError:
         path = checkpoint.save_failed_batch(self._run, batch, step=self.step + 1)
         return NonFiniteError(
-            f"{what} is {value} at step {self.step + 1}; the batch is saved in {path}."
+            f"{what} at step {self.step + 1}; the batch is saved in {path}."
             " Try a lower lr, a longer warm-up, max_grad_norm, or dtype float32"
         )
 
