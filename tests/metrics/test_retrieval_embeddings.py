@@ -37,8 +37,8 @@ def scores_by_definition(queries, gallery, similarity):
     """The whole matrix in float64, in whole steps of each query's grid."""
     left, right = queries.double().numpy(), gallery.double().numpy()
     if similarity == "cosine":
-        left = left / np.linalg.norm(left, axis=1, keepdims=True).clip(min=1e-12)
-        right = right / np.linalg.norm(right, axis=1, keepdims=True).clip(min=1e-12)
+        left = left / np.linalg.norm(left, axis=1, keepdims=True).clip(min=1e-300)
+        right = right / np.linalg.norm(right, axis=1, keepdims=True).clip(min=1e-300)
     reach = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1).max()
     steps = np.where(reach > 0, 2.0 ** (np.floor(np.log2(np.where(reach > 0, reach, 1))) + 1 - 30), 1)
     return torch.from_numpy(np.round(left @ right.T / steps[:, None]))
@@ -152,6 +152,19 @@ def test_parallel_vectors_of_any_length_tie_under_cosine():
     counts = rank_counts_from_embeddings(queries, gallery, similarity="cosine")
     assert counts.num_better.tolist() == [0] * 40
     assert counts.num_tied.tolist() == [40] * 40
+
+
+@pytest.mark.parametrize("exponent", [-1000, -60, -40, 40, 1000])
+def test_the_lengths_do_not_matter_under_cosine(exponent):
+    queries, gallery = draw_embeddings(2, 30, 30, dim=8)
+    expected = rank_counts_from_embeddings(queries, gallery, similarity="cosine")
+    lengths = torch.ldexp(torch.linspace(0.5, 2.0, 30, dtype=torch.float64), torch.tensor(exponent))
+    scaled = gallery.double() * lengths[:, None]
+    assert same(rank_counts_from_embeddings(queries, scaled, similarity="cosine"), expected)
+    assert same(
+        rank_counts_from_embeddings(queries.double() * lengths[:, None], scaled, similarity="cosine"),
+        expected,
+    )
 
 
 def test_embeddings_that_carry_a_gradient_are_ranked_like_others():

@@ -43,6 +43,8 @@ ROUNDING = 2.0**-24
 """Largest relative error of rounding to float32, for values of at least SMALLEST."""
 SMALLEST = 2.0**-126
 """Smallest normal float32, hence the largest absolute error of rounding a smaller value, even to zero."""
+MIN_EXPONENT = -1022
+"""Of the normal float64 numbers; two to its negative is one of them too."""
 
 
 class EmbeddingPairs:
@@ -55,7 +57,8 @@ class EmbeddingPairs:
         names: What messages call the two.
 
     Raises:
-        ValueError: If shapes do not fit, a value is NaN or infinite, or a vector too long to be squared.
+        ValueError: If shapes do not fit, a value is NaN or infinite, or, for "dot", a vector too long to be
+            squared.
     """
 
     def __init__(
@@ -147,7 +150,12 @@ class _Side:
     def exact(self, places: slice | torch.Tensor) -> torch.Tensor:
         """(n, D) float64."""
         vectors = self.rows[places].double()
-        return torch.nn.functional.normalize(vectors, dim=1) if self.is_cosine else vectors
+        if not self.is_cosine:
+            return vectors
+        # First by a power of two, which changes no digit, because squares of float64 have a range too.
+        exponents = torch.frexp(vectors.abs().amax(dim=1, keepdim=True)).exponent.clamp_min(MIN_EXPONENT)
+        smallest = torch.finfo(torch.float64).tiny
+        return torch.nn.functional.normalize(torch.ldexp(vectors, -exponents), dim=1, eps=smallest)
 
     def rounded(self) -> np.ndarray:
         """All vectors in float32, contiguous, scaled by a power of two to lengths below 1."""

@@ -33,8 +33,8 @@ def rank_counts_from_embeddings(
         The counts.
 
     Raises:
-        ValueError: If shapes or targets do not fit, a value is NaN or infinite, or the square of a vector's
-            length is beyond float64.
+        ValueError: If shapes or targets do not fit, a value is NaN or infinite, or, for "dot", the square of
+            a vector's length is beyond float64.
     """
     pairs = EmbeddingPairs(queries, gallery, similarity, names=("queries", "gallery"))
     return pairs.count(gallery_of_query=check_targets(targets, *pairs.shape))[0]
