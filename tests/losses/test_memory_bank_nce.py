@@ -358,11 +358,13 @@ def test_noise_weights_must_cover_every_sample(weights):
         MemoryBankNCELoss(make_bank(), noise_weights=weights)
 
 
-def test_a_normaliser_beyond_float32_is_refused_and_not_kept():
-    criterion = MemoryBankNCELoss(make_bank(), temperature=1e-3)
-    rows = torch.nn.functional.normalize(criterion.bank.text_memory[:2], dim=1)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_normaliser_beyond_float32_is_refused_and_not_kept(sign):
+    criterion = MemoryBankNCELoss(make_bank(num_samples=2), temperature=1e-3)
+    criterion.bank.text_memory[1] = criterion.bank.text_memory[0]
+    rows = sign * criterion.bank.text_memory
     with pytest.raises(ValueError, match=r"the normaliser of video scores would be e\^.* raise the temp"):
-        criterion(rows, rows, torch.tensor([0, 1]), negatives=torch.tensor([[2], [3]]))
+        criterion(rows, rows, torch.tensor([0, 1]), negatives=torch.tensor([[1], [0]]))
     assert criterion.bank.video_normaliser.tolist() == [-1.0]
 
 

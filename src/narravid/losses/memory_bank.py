@@ -89,7 +89,7 @@ class MemoryBank(nn.Module):
             () float32, or float64 for such scores.
 
         Raises:
-            ValueError: If the normaliser exceeds the range of float32, in which it is kept.
+            ValueError: If the normaliser is too large or too small for float32, in which it is kept.
         """
         normaliser = self.normaliser(modality)
         if float(normaliser) > 0:
@@ -98,7 +98,8 @@ class MemoryBank(nn.Module):
         per_process = gather_with_gradient(log_mean[None])
         log_mean = per_process.logsumexp(dim=0) - math.log(len(per_process))
         estimate = log_mean + math.log(self.num_samples)
-        if float(estimate) >= math.log(torch.finfo(torch.float32).max):
+        limits = torch.finfo(torch.float32)
+        if not math.log(limits.tiny) <= float(estimate) < math.log(limits.max):
             raise ValueError(
                 f"the normaliser of {modality} scores would be e^{float(estimate):.1f}, beyond float32: "
                 "raise the temperature"
