@@ -65,7 +65,10 @@ def golden_arrays(file: str, case: str) -> dict[str, np.ndarray]:
     """The arrays of one case of golden/<file>.npz, by the part of their name behind the case."""
     with np.load(GOLDEN / f"{file}.npz", allow_pickle=False) as arrays:
         start = f"{case}/"
-        return {key.removeprefix(start): arrays[key] for key in arrays.files if key.startswith(start)}
+        found = {key.removeprefix(start): arrays[key] for key in arrays.files if key.startswith(start)}
+    if not found:
+        raise ValueError(f"golden/{file}.npz has no case {case!r}")
+    return found
 
 
 def published_entries(family: str) -> Entries:
