@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,3 +236,25 @@ def test_loading_keeps_what_is_trained_and_what_is_not():
         "1.bias": True,
     }
     assert torch.equal(model[0].weight, source["0.weight"])
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from narravid.models.checkpoints_files import open_published
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+file = open_published(Path(sys.argv[1]))
+assert file.tensors["weight"].sum() == 1000
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory as Linux counts it")
+def test_what_nobody_asks_for_costs_no_memory(tmp_path):
+    path = tmp_path / "epoch3.pth.tar"
+    moments = torch.zeros(50_000_000)  # 200 MB, as of an optimizer
+    torch.save({"state_dict": {"weight": torch.ones(1000)}, "optimizer": {"moments": moments}}, path)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(done.stdout) < path.stat().st_size / 4

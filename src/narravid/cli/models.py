@@ -14,7 +14,7 @@ from narravid.models.catalogue_entries import ENTRIES, find_entry
 
 __all__ = ["Models"]
 
-BYTES_PER_UNIT = {"GB": 1_000_000_000, "MB": 1_000_000, "kB": 1_000}
+BYTES_PER_UNIT = {"GB": 1_000_000_000, "MB": 1_000_000, "kB": 1_000, "bytes": 1}
 
 
 @dataclass(frozen=True)
