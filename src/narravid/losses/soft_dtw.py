@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any, Literal, Protocol
 
 import torch
@@ -18,7 +19,7 @@ __all__ = [
     "padding_lengths",
     "refuse_second_derivative",
     "soft_dtw",
-    "unit_soft_dtw",
+    "unchecked_soft_dtw",
 ]
 
 Backend = Literal["auto", "torch", "numba", "triton"]
@@ -97,29 +98,34 @@ def soft_dtw(
     )
     band = _check_bandwidth(bandwidth, cost, lengths)
     with torch.autocast(cost.device.type, enabled=False):
-        scaled = cost.to(torch.promote_types(cost.dtype, torch.float32)) / gamma
-        check_logits("costs divided by gamma", scaled)
-        return gamma * unit_soft_dtw(scaled, lengths, band=band, backend=backend)
+        wide = cost.to(torch.promote_types(cost.dtype, torch.float32))
+        if len(wide):
+            extremes = torch.stack(torch.aminmax(wide.detach()))
+            check_logits("costs divided by gamma", extremes / gamma)
+        return unchecked_soft_dtw(wide, lengths, gamma=gamma, band=band, backend=backend)
 
 
-def unit_soft_dtw(
-    cost: torch.Tensor, lengths: torch.Tensor, *, band: int, backend: Backend = "auto"
+def unchecked_soft_dtw(
+    cost: torch.Tensor, lengths: torch.Tensor, *, gamma: float, band: int, backend: Backend
 ) -> torch.Tensor:
-    """Soft-DTW with gamma = 1 of arguments that are checked already; differentiable once.
+    """Soft-DTW of arguments that are checked already.
 
     Args:
         cost: (B, N, M) float32 or float64.
         lengths: (B, 2) int64, unpadded lengths, at least 1 and on the device of `cost`.
+        gamma: Smoothing.
         band: Cells with |i - j| > band are left out; at least the difference of every two lengths.
         backend: As for `soft_dtw`.
 
     Returns:
-        (B,) like `cost`.
+        (B,) like `cost`, differentiable once.
     """
     if cost.shape[1] > cost.shape[2]:  # the tables of every backend are as wide as there are rows
         cost, lengths = cost.mT, lengths.flip(1)
     kernel = _KERNELS[choose_backend(backend, cost.device)]()
-    value: torch.Tensor = _SoftDTW.apply(cost, lengths, band, kernel)  # type: ignore[no-untyped-call]
+    value: torch.Tensor = _SoftDTW.apply(  # type: ignore[no-untyped-call]
+        cost, lengths, gamma, band, kernel
+    )
     return value
 
 
@@ -129,24 +135,24 @@ class _SoftDTW(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 - autograd's own context
         cost: torch.Tensor,
         lengths: torch.Tensor,
+        gamma: float,
         band: int,
         kernel: SoftDTWBackend,
     ) -> torch.Tensor:
-        value, alignment = kernel(
-            cost.contiguous(), lengths, band=band, with_alignment=ctx.needs_input_grad[0]
-        )
+        scaled = (cost / gamma).contiguous()
+        value, alignment = kernel(scaled, lengths, band=band, with_alignment=ctx.needs_input_grad[0])
         if alignment is not None:
             ctx.save_for_backward(alignment)
-        return value
+        return gamma * value
 
     @staticmethod
     def backward(
         ctx: Any,  # noqa: ANN401 - autograd's own context
         grad_value: torch.Tensor,
-    ) -> tuple[torch.Tensor, None, None, None]:
+    ) -> tuple[torch.Tensor, None, None, None, None]:
         refuse_second_derivative()
         (alignment,) = ctx.saved_tensors
-        return grad_value[:, None, None] * alignment, None, None, None
+        return grad_value[:, None, None] * alignment, None, None, None, None  # gamma cancels
 
 
 def refuse_second_derivative() -> None:
@@ -173,6 +179,9 @@ def choose_backend(backend: Backend, device: torch.device) -> Literal["torch", "
         raise ValueError(f"backend must be 'auto', {', '.join(map(repr, _KERNELS))}, got {backend!r}")
     if backend == "numba" and device.type != "cpu":
         raise ValueError(f"backend 'numba' computes on the processor, but the tensors are on {device}")
+    # Triton itself reads this variable: with it, its kernels are interpreted on the processor, for tests.
+    if backend == "triton" and device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"backend 'triton' computes on CUDA, but the tensors are on {device}")
     return backend
 
 
@@ -245,7 +254,7 @@ def _check_bandwidth(bandwidth: int | None, cost: torch.Tensor, lengths: torch.T
     if bandwidth is not None and bandwidth < 0:
         raise ValueError(f"bandwidth must be at least 0, got {bandwidth}")
     if not bandwidth:
-        return max(cost.shape)
+        return max(cost.shape[1:])
     narrow = (lengths[:, 0] - lengths[:, 1]).abs() > bandwidth
     if narrow.any():
         num_rows, num_columns = lengths[narrow][0].tolist()

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -45,6 +47,9 @@ LOG_COEFFICIENTS = tuple(np.float32(1 / (2 * k + 1)) for k in range(6))
 
 def compiled(function: Function) -> Function:
     """Compile on the first call and keep the result on disk where a folder for it can be written."""
+    # numba's cache notices a change of the file that a function is in, not of those that it calls here: this
+    # file's content becomes part of the name it is kept under.
+    function.__qualname__ += f"_{zlib.crc32(Path(__file__).read_bytes()):08x}"
     # No "reassoc": it would undo the two-part logarithm of 2. NaN cannot occur, as logits are checked.
     fast = {"contract", "arcp", "nnan", "nsz"}
     dispatcher: Any = njit(function, nogil=True, error_model="numpy", fastmath=fast)
@@ -78,7 +83,11 @@ def _log(x: Scalar) -> Scalar:
 @overload(_exp)
 def _compile_exp(x: Scalar) -> Callable[[Scalar], Scalar]:
     if x != types.float32:
-        return _exp
+
+        def library(x: Scalar) -> Scalar:
+            return math.exp(x)
+
+        return library
 
     def polynomial(x: Scalar) -> Scalar:
         # exp(x) = 2^k · exp(rest) with |rest| <= ln(2)/2; relative error 2.3e-7.
@@ -97,7 +106,11 @@ def _compile_exp(x: Scalar) -> Callable[[Scalar], Scalar]:
 @overload(_log)
 def _compile_log(x: Scalar) -> Callable[[Scalar], Scalar]:
     if x != types.float32:
-        return _log
+
+        def library(x: Scalar) -> Scalar:
+            return math.log(x)
+
+        return library
 
     def series(x: Scalar) -> Scalar:
         # log(x) = log(√3) + 2 artanh(z) with |z| <= 0.27; absolute error 2e-7.
@@ -121,14 +134,17 @@ def soft_minimum(before: Neighbours, cost: FloatArray, out: FloatArray) -> None:
 
 
 @compiled
-def flow_to_predecessors(before: Neighbours, flow: FloatArray) -> None:
-    """Turn the three of `before` into flow · their softmin weights, in place."""
+def flow_to_predecessors(before: Neighbours, flow: FloatArray, total: Neighbours) -> None:
+    """Add flow · the softmin weight of each of the three of `before` to its total."""
     a, b, c = before
+    to_a, to_b, to_c = total
     for k in range(flow.shape[0]):
         low = min(a[k], min(b[k], c[k]))
         from_a, from_b, from_c = _exp(low - a[k]), _exp(low - b[k]), _exp(low - c[k])
         scale = flow[k] / (from_a + from_b + from_c)
-        a[k], b[k], c[k] = from_a * scale, from_b * scale, from_c * scale
+        to_a[k] += from_a * scale
+        to_b[k] += from_b * scale
+        to_c[k] += from_c * scale
 
 
 @compiled
@@ -197,9 +213,9 @@ def _fill_table(cost: FloatArray, shape: tuple[int, int, int], table: FloatArray
 def _flow_back(shape: tuple[int, int, int], table: FloatArray, alignment: FloatArray) -> None:
     num_rows = shape[0]
     flows = np.zeros((3, num_rows + 1), table.dtype)
-    to_left = np.empty(num_rows, table.dtype)
-    to_above = np.empty(num_rows, table.dtype)
-    to_corner = np.empty(num_rows, table.dtype)
+    left = np.empty(num_rows, table.dtype)
+    above = np.empty(num_rows, table.dtype)
+    corner = np.empty(num_rows, table.dtype)
     slanted = np.empty((DIAGONALS_AT_ONCE, num_rows), table.dtype)
     num_diagonals = num_rows + shape[1] - 1
     flows[(num_diagonals - 1) % 3, num_rows] = 1
@@ -212,15 +228,18 @@ def _flow_back(shape: tuple[int, int, int], table: FloatArray, alignment: FloatA
         if k == 0:
             _write_slanted(slanted[: num_diagonals - diagonal], diagonal, shape, alignment)
         one_back, two_back = table[diagonal + 1], table[diagonal]
-        left, above, corner = to_left[:count], to_above[:count], to_corner[:count]
-        left[:] = one_back[first + 1 : last + 2]
-        above[:] = one_back[first : last + 1]
-        corner[:] = two_back[first : last + 1]
-        flow_to_predecessors((left, above, corner), flow[first + 1 : last + 2])
+        before = (one_back[first + 1 : last + 2], one_back[first : last + 1], two_back[first : last + 1])
+        # Separate arrays first: those of left and above overlap, which vector instructions could not add to.
+        left[:] = 0
+        above[:] = 0
+        corner[:] = 0
+        flow_to_predecessors(
+            before, flow[first + 1 : last + 2], (left[:count], above[:count], corner[:count])
+        )
         flow[:] = 0
-        accumulate(left, flows[(diagonal + 2) % 3, first + 1 : last + 2])
-        accumulate(above, flows[(diagonal + 2) % 3, first : last + 1])
-        accumulate(corner, flows[(diagonal + 1) % 3, first : last + 1])
+        accumulate(left[:count], flows[(diagonal + 2) % 3, first + 1 : last + 2])
+        accumulate(above[:count], flows[(diagonal + 2) % 3, first : last + 1])
+        accumulate(corner[:count], flows[(diagonal + 1) % 3, first : last + 1])
 
 
 @compiled
@@ -236,6 +255,7 @@ def _align(
         _fill_table(cost[b], shape, table)
         value[b] = table[(num_rows + num_columns) % num_lines, num_rows]
         if with_alignment:
+            alignment[b] = 0
             _flow_back(shape, table, alignment[b])
 
 
@@ -244,7 +264,7 @@ def numba_soft_dtw(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The numba backend of `soft_dtw.SoftDTWBackend`."""
     value = cost.new_empty(len(cost))
-    alignment = torch.zeros_like(cost) if with_alignment else cost.new_empty(0, 0, 0)
+    alignment = torch.empty_like(cost) if with_alignment else cost.new_empty(0, 0, 0)
     arrays = [tensor.detach().numpy() for tensor in (cost, lengths, value, alignment)]
 
     def work(start: int, stop: int) -> None:

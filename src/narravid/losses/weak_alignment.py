@@ -16,7 +16,7 @@ from narravid.losses.soft_dtw import (
     choose_backend,
     padding_lengths,
     refuse_second_derivative,
-    unit_soft_dtw,
+    unchecked_soft_dtw,
 )
 from narravid.losses.temporal_augmentation import TemporalAugmentation
 
@@ -192,7 +192,9 @@ def pair_costs(
         else:
             local = local_cost(similarity.permute(2, 0, 1), gamma=1.0)
             matrices = interleave(local, skip_cost=skip_cost / gamma)
-            cost = unit_soft_dtw(matrices, 2 * lengths + 1, band=max(matrices.shape), backend=backend)
+            cost = unchecked_soft_dtw(
+                matrices, 2 * lengths + 1, gamma=1.0, band=max(matrices.shape[1:]), backend=backend
+            )
         return gamma * cost.view(len(text), len(video))
 
 

@@ -23,8 +23,10 @@ from narravid.losses.soft_dtw_torch import FAR
 
 __all__ = ["numba_pair_costs"]
 
-PAIRS_PER_BLOCK = 64
-"""Eight clips: two tables of 80 KiB."""
+PAIRS_PER_BLOCK = 128
+"""With eight clips two tables of 162 KiB."""
+MIN_PAIRS_PER_THREAD = 512
+"""To start a thread for fewer would cost more than it saves."""
 LOG_3 = float(np.log(3.0))
 
 
@@ -64,40 +66,24 @@ def _fill_table(local: FloatArray, skip_cost: FloatArray, table: FloatArray) -> 
 @compiled
 def _flow_back(table: FloatArray, flows: FloatArray) -> None:
     """From 1 at the last cell of each pair to every cell's share of the paths."""
-    pairs = table[0, 0]
-    left, above, corner = np.empty_like(pairs), np.empty_like(pairs), np.empty_like(pairs)
     for r in range(table.shape[0] - 1, 0, -1):
         for c in range(table.shape[1] - 1, 0, -1):
-            left[:] = table[r, c - 1]
-            above[:] = table[r - 1, c]
-            corner[:] = table[r - 1, c - 1]
-            flow_to_predecessors((left, above, corner), flows[r, c])
-            accumulate(left, flows[r, c - 1])
-            accumulate(above, flows[r - 1, c])
-            accumulate(corner, flows[r - 1, c - 1])
+            before = (table[r, c - 1], table[r - 1, c], table[r - 1, c - 1])
+            flow_to_predecessors(before, flows[r, c], (flows[r, c - 1], flows[r - 1, c], flows[r - 1, c - 1]))
 
 
 @compiled
 def _through_local_costs(negated: FloatArray, flows: FloatArray, gradient: FloatArray) -> None:
     """Derivatives (N, M, L) by the negated similarities."""
-    left, above, corner = (
-        np.empty_like(negated[0, 0]),
-        np.empty_like(negated[0, 0]),
-        np.empty_like(negated[0, 0]),
-    )
     gradient[:] = 0
     for i in range(negated.shape[0]):
         for j in range(negated.shape[1]):
             flow = flows[2 * i + 2, 2 * j + 2]
             accumulate(flow, gradient[i, j])
             if i > 0 and j > 0:
-                left[:] = negated[i, j - 1]
-                above[:] = negated[i - 1, j]
-                corner[:] = negated[i - 1, j - 1]
-                flow_to_predecessors((left, above, corner), flow)
-                accumulate(left, gradient[i, j - 1])
-                accumulate(above, gradient[i - 1, j])
-                accumulate(corner, gradient[i - 1, j - 1])
+                before = (negated[i, j - 1], negated[i - 1, j], negated[i - 1, j - 1])
+                total = (gradient[i, j - 1], gradient[i - 1, j], gradient[i - 1, j - 1])
+                flow_to_predecessors(before, flow, total)
             elif i > 0:
                 accumulate(flow, gradient[i - 1, j])
             elif j > 0:
@@ -166,6 +152,6 @@ def numba_pair_costs(
         of_similarity, of_lengths, of_value, of_gradient = arrays
         _pair_costs(of_similarity, of_lengths, skip_cost, (start, stop), of_value, of_gradient)
 
-    num_blocks = similarity.shape[2] // PAIRS_PER_BLOCK  # a thread for less would cost more than it saves
-    in_threads(work, similarity.shape[2], num_threads=min(torch.get_num_threads(), num_blocks))
+    num_threads = min(torch.get_num_threads(), similarity.shape[2] // MIN_PAIRS_PER_THREAD)
+    in_threads(work, similarity.shape[2], num_threads=num_threads)
     return value, gradient if with_gradient else None
