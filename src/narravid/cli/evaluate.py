@@ -11,7 +11,7 @@ from narravid.evaluation.pairs import read_pairs_csv
 from narravid.evaluation.report import print_retrieval, write_retrieval
 from narravid.evaluation.retrieval import evaluate_retrieval
 from narravid.inference.embedder import EmbeddingDtype
-from narravid.models.hub import load_pixel_dual_encoder
+from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.recipes.devices import pick_device
 from narravid.video.watched import WatchedDecoder
 
@@ -24,7 +24,7 @@ class EvaluateRetrieval:
 
     Attributes:
         pairs: CSV file `video_path,text[,start_seconds,end_seconds]`; paths start at its folder.
-        model: Model folder, run folder or published checkpoint file.
+        model: Model folder, run folder, published checkpoint or name.
         output: JSON file for the result with its protocol card; none is written when absent.
         num_windows: Windows per clip over which its embedding is averaged.
         batch_size: Windows per forward pass.

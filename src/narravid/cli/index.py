@@ -15,7 +15,7 @@ from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
 from narravid.inference.indexing import IndexReport
 from narravid.inference.video_files import FoundFiles, find_video_files
-from narravid.models.hub import load_pixel_dual_encoder
+from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.recipes.devices import pick_device
 from narravid.video.watched import WatchedDecoder
 
@@ -35,7 +35,7 @@ class Index:
 
     Attributes:
         videos: Files (any suffix) and folders (searched to the bottom for files with a video's suffix).
-        model: Model folder, run folder or published checkpoint that makes the vectors.
+        model: Model folder, run folder, published checkpoint or name that makes the vectors.
         index: Folder of the index; made when it is not there.
         prune: Also remove the clips of files that are gone, below the given VIDEOS only.
         device: Where to compute: cpu, cuda, cuda:1, or auto for a GPU when there is one.

@@ -15,7 +15,7 @@ from narravid.errors import NarravidError
 from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.inference.query import check_query
-from narravid.models.hub import load_pixel_dual_encoder
+from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.recipes.devices import pick_device
 from narravid.types import Hit
 

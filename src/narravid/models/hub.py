@@ -25,9 +25,9 @@ from narravid.models.checkpoints_files import load_tensors_strictly
 from narravid.models.download import published_checkpoint
 from narravid.models.hugging_face import HUGGING_FACE_PREFIX, fetch_model_folder
 from narravid.models.registry import FAMILIES, family_of
-from narravid.protocols import Model, PixelDualEncoder
+from narravid.protocols import Model
 
-__all__ = ["Source", "load", "load_pixel_dual_encoder", "save_model"]
+__all__ = ["Source", "load", "save_model"]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -104,31 +104,6 @@ def _load_fetched(reference: str) -> nn.Module:
     return _load_folder(folder)
 
 
-def load_pixel_dual_encoder(
-    name_or_path: str | Path, *, device: torch.device | str = "cpu"
-) -> PixelDualEncoder:
-    """Open a model that compares clips with sentences, for a task that needs one.
-
-    Args:
-        name_or_path: As for `load`.
-        device: Where to put the weights.
-
-    Returns:
-        The model in evaluation mode.
-
-    Raises:
-        CheckpointError: As `load`, or if the model is of another kind; says which is needed.
-    """
-    model = load(name_or_path, device=device)
-    if not isinstance(model, PixelDualEncoder):
-        raise CheckpointError(
-            name_or_path,
-            f"a {type(model).__name__} does not compare clips with sentences; this needs a pixel "
-            "dual encoder, such as S3D or ViCLIP",
-        )
-    return model
-
-
 @dataclass(frozen=True)
 class Source:
     """Which published file a model folder was made from.
@@ -203,7 +178,7 @@ def _load_folder(folder: Path) -> nn.Module:
         tensors = load_file(weights)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(weights, f"unreadable; was it cut short? ({error})") from error
-    load_tensors_strictly(model, tensors, path=weights)
+    load_tensors_strictly(model, tensors, path=weights, keep_precision=True)
     if model.weights_hash != described["weights_hash"]:
         raise CheckpointError(
             folder,

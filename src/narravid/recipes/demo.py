@@ -22,7 +22,7 @@ from narravid.files import read_json, write_json
 from narravid.inference.embedder import Embedder
 from narravid.inference.index import VideoIndex
 from narravid.metrics import chance_metrics
-from narravid.models.hub import load_pixel_dual_encoder
+from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.protocols import PixelDualEncoder
 from narravid.recipes.demo_measures import (
     Gallery,

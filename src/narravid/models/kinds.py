@@ -1,0 +1,75 @@
+"""Opening a model of the kind that a task needs; another kind is told by name, with what would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from narravid.errors import CheckpointError
+from narravid.models.hub import load
+from narravid.protocols import Aligner, FeatureDualEncoder, FeatureExtractor, Model, PixelDualEncoder
+
+__all__ = ["load_aligner", "load_feature_dual_encoder", "load_feature_extractor", "load_pixel_dual_encoder"]
+
+PIXEL_DUAL_ENCODER = "a pixel dual encoder (it compares clips with sentences), such as S3D, CPD or ViCLIP"
+FEATURE_DUAL_ENCODER = (
+    "a feature dual encoder (it compares extracted features with sentences), such as HowTo100M"
+)
+FEATURE_EXTRACTOR = (
+    "a feature extractor (it turns clips into features), such as S3D, ResNet-152 or ResNeXt-101"
+)
+ALIGNER = "an aligner (it finds the seconds of a long video that belong to a sentence), such as TAN"
+
+
+def load_pixel_dual_encoder(
+    name_or_path: str | Path, *, device: torch.device | str = "cpu"
+) -> PixelDualEncoder:
+    """Open a model that compares clips with sentences.
+
+    Args:
+        name_or_path: As for `hub.load`.
+        device: Where to put the weights.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        CheckpointError: As `hub.load`, or if the model is of another kind; says which is needed.
+    """
+    model = load(name_or_path, device=device)
+    if not isinstance(model, PixelDualEncoder):
+        raise _wrong_kind(name_or_path, model, PIXEL_DUAL_ENCODER)
+    return model
+
+
+def load_feature_dual_encoder(
+    name_or_path: str | Path, *, device: torch.device | str = "cpu"
+) -> FeatureDualEncoder:
+    """Open a model that compares extracted features with sentences; as `load_pixel_dual_encoder`."""
+    model = load(name_or_path, device=device)
+    if not isinstance(model, FeatureDualEncoder):
+        raise _wrong_kind(name_or_path, model, FEATURE_DUAL_ENCODER)
+    return model
+
+
+def load_feature_extractor(
+    name_or_path: str | Path, *, device: torch.device | str = "cpu"
+) -> FeatureExtractor:
+    """Open a model that turns clips into features; as `load_pixel_dual_encoder`."""
+    model = load(name_or_path, device=device)
+    if not isinstance(model, FeatureExtractor):
+        raise _wrong_kind(name_or_path, model, FEATURE_EXTRACTOR)
+    return model
+
+
+def load_aligner(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> Aligner:
+    """Open a model that aligns long videos with sentences; as `load_pixel_dual_encoder`."""
+    model = load(name_or_path, device=device)
+    if not isinstance(model, Aligner):
+        raise _wrong_kind(name_or_path, model, ALIGNER)
+    return model
+
+
+def _wrong_kind(name_or_path: str | Path, model: Model, needed: str) -> CheckpointError:
+    return CheckpointError(name_or_path, f"a {type(model).__name__} does not do here; this needs {needed}")
