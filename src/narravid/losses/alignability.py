@@ -33,7 +33,8 @@ def best_scored_texts(
     total = torch.zeros_like(dual_scores[valid])
     for scores in (dual_scores, joint_scores):
         chosen = scores[valid]
-        total = total - (chosen - chosen.mean()) / chosen.std().clamp_min(torch.finfo(chosen.dtype).tiny)
+        spread = chosen.std()  # 0 for equal scores, whose mean may still be rounded away from them
+        total = total - torch.where(spread > 0, (chosen - chosen.mean()) / spread, 0.0)
     taken = torch.zeros_like(valid)
     taken[valid] = total <= total.quantile(share)
     return taken
