@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import struct
 from dataclasses import dataclass, field
 
 import torch
@@ -64,6 +67,25 @@ def test_the_name_is_kept_until_a_tensor_changes():
     assert second != first
     tensors["a"] = torch.zeros(2)
     assert kept.of(Config(Tower(3)), None, tensors) == first
+
+
+def test_tensors_at_the_addresses_of_former_ones_have_their_own_name():
+    memory = bytearray(8)  # a place that both lie at, as an allocator may choose it
+    kept, tensors = WeightsHash(), {"a": torch.frombuffer(memory, dtype=torch.float32)}
+    place, first = tensors["a"].data_ptr(), kept.of(Config(Tower(3)), None, tensors)
+    del tensors["a"]
+    memory[:] = struct.pack("2f", 1, 2)
+    tensors["a"] = torch.frombuffer(memory, dtype=torch.float32)
+    assert (tensors["a"].data_ptr(), tensors["a"]._version) == (place, 0)
+    assert kept.of(Config(Tower(3)), None, tensors) != first
+
+
+def test_copies_keep_nothing_of_the_original():
+    kept, tensors = WeightsHash(), {"a": torch.zeros(2)}
+    first = kept.of(Config(Tower(3)), None, tensors)
+    for copied in (copy.deepcopy(kept), copy.copy(kept), pickle.loads(pickle.dumps(kept))):
+        assert copied.of(Config(Tower(3)), None, {"a": torch.ones(2)}) != first
+    assert kept.of(Config(Tower(3)), None, tensors) is first
 
 
 def test_tensors_made_in_inference_mode_have_a_name():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,18 @@ __all__ = ["WeightsHash"]
 
 
 class WeightsHash:
-    """Computes the hash of one model and keeps it until a tensor is replaced or written to."""
+    """Computes the hash of one model and keeps it until a tensor is replaced or written to.
+
+    A copy of it, such as that of a copied model, starts without what is kept.
+    """
 
     def __init__(self) -> None:
         self._kept: tuple[list[tuple[int, int]], str] | None = None
+        self._storages: list[weakref.ref[torch.UntypedStorage]] = []
+
+    def __reduce__(self) -> tuple[type[WeightsHash], tuple[()]]:
+        """For copies and pickles: without what is kept."""
+        return WeightsHash, ()
 
     def of(
         self,
@@ -40,8 +49,11 @@ class WeightsHash:
         if any(tensor.is_inference() for tensor in tensors.values()):  # these do not count their versions
             return _hash(config, assets, tensors)
         versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors.values()]
-        if self._kept is None or self._kept[0] != versions:
+        # Tensors made after others are gone may lie at their addresses and count the same versions.
+        replaced = any(storage() is None for storage in self._storages)
+        if self._kept is None or replaced or self._kept[0] != versions:
             self._kept = (versions, _hash(config, assets, tensors))
+            self._storages = [weakref.ref(tensor.untyped_storage()) for tensor in tensors.values()]
         return self._kept[1]
 
 
