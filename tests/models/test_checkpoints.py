@@ -238,6 +238,14 @@ def test_loading_keeps_what_is_trained_and_what_is_not():
     assert torch.equal(model[0].weight, source["0.weight"])
 
 
+def test_precision_is_the_models_unless_that_of_the_file_is_kept():
+    source = {"weight": torch.ones(2, 2, dtype=torch.float16), "bias": torch.ones(2, dtype=torch.int64)}
+    for keep_precision, expected in ((False, torch.float32), (True, torch.float16)):
+        model = torch.nn.Linear(2, 2)
+        load_tensors_strictly(model, source, path=Path("x"), keep_precision=keep_precision)
+        assert (model.weight.dtype, model.bias.dtype) == (expected, torch.float32)
+
+
 PEAK = """
 import resource, sys
 from pathlib import Path

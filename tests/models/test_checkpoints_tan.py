@@ -264,3 +264,11 @@ def test_a_missing_word_list_is_asked_for(tmp_path):
     assert "its word list is not beside it; put s3d_dict.npy" in str(
         refusal(tmp_path, published(), words=None)
     )
+
+
+@pytest.mark.parametrize("number", ["3000000000", "²", "9" * 5000])
+def test_a_block_of_an_absurd_number_is_listed_and_not_built(tmp_path, number):
+    key = f"joint_temporal_encoder.resblocks.{number}.ln_1.weight"
+    with pytest.raises(CheckpointError) as caught:
+        load_published(write(tmp_path, {**published(), key: torch.ones(16)}))
+    assert key in caught.value.unexpected

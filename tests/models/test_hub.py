@@ -51,6 +51,19 @@ def test_a_saved_model_comes_back_bit_for_bit(tmp_path, temperature, generator):
         assert torch.equal(model.encode_text(["add oil"]), opened.encode_text(["add oil"]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_keeps_its_precision(tmp_path, dtype):
+    model = small_model(small_config()).to(dtype)
+    save_model(model, tmp_path / "model")
+    opened = narravid.load(tmp_path / "model")
+    assert opened.weights_hash == model.weights_hash
+    saved, read = model.state_dict(), opened.state_dict()
+    assert {key: tensor.dtype for key, tensor in read.items()} == {
+        key: tensor.dtype for key, tensor in saved.items()
+    }
+    assert all(torch.equal(saved[key], read[key]) for key in saved)
+
+
 def test_the_folder_holds_three_files_and_nothing_is_left_beside_it(folder):
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",

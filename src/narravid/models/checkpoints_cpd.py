@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from narravid.errors import CheckpointError
+from narravid.models.checkpoints_blocks import count_blocks
 from narravid.models.checkpoints_files import (
     PublishedFamily,
     PublishedFile,
@@ -165,16 +166,13 @@ def _config_of(file: PublishedFile, num_heads: int) -> CPDConfig:
     if any(matrix.ndim != 2 for matrix in matrices):
         raise CheckpointError(file.path, f"expected matrices for {', '.join(SIZE_KEYS[1:])}")
     pieces, positions, feedforward, head, output = matrices
-    layers = {
-        key.split(".")[3] for key in file.tensors if key.startswith(f"{ENCODER_PREFIX}transformer.layer.")
-    }
     try:
         text = DistilBERTTowerConfig(
             num_pieces=pieces.shape[0],
             max_positions=positions.shape[0],
             hidden_dim=pieces.shape[1],
             feedforward_dim=feedforward.shape[0],
-            num_layers=len(layers),
+            num_layers=count_blocks(file.tensors, f"{ENCODER_PREFIX}transformer.layer."),
             num_heads=num_heads,
             head_dim=head.shape[0],
             embed_dim=output.shape[0],

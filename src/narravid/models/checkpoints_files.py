@@ -5,7 +5,7 @@ Only tensors and plain values are read, never Python objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,13 @@ __all__ = [
     "find_asset",
     "load_tensors_strictly",
     "open_published",
+    "with_batch_counts",
 ]
 
 PARALLEL_PREFIX = "module."
 """What training on several devices put before every key."""
+
+BATCH_COUNT = ".num_batches_tracked"
 
 CONTAINER_KEYS = ("state_dict", "model")
 """Where published files keep the tensors when they are not flat."""
@@ -129,6 +132,7 @@ def load_tensors_strictly(
     *,
     path: Path,
     names: Mapping[str, str] | None = None,
+    keep_precision: bool = False,
 ) -> None:
     """Put `tensors` in place of the model's own; every one must fit and none may be left over.
 
@@ -137,6 +141,8 @@ def load_tensors_strictly(
         tensors: By key of the file.
         path: Where they come from; named in errors.
         names: Key of the file -> key of the model; by default they are the same.
+        keep_precision: Leave floating numbers in the precision of the file, such as half; by default they get
+            the model's.
 
     Raises:
         CheckpointError: Listing missing and unexpected keys, or those of the wrong shape.
@@ -156,9 +162,27 @@ def load_tensors_strictly(
     ]
     if wrong:
         raise CheckpointError(path, f"weights of the wrong shape: {'; '.join(wrong)}")
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    # Copies, because tensors read from a file may lie at odd addresses, where products round differently.
-    copies = {name: tensors[key].to(own[name].dtype, copy=True) for key, name in names.items()}
-    model.load_state_dict(copies, assign=True)
-    for name, parameter in model.named_parameters():  # assigned ones forget whether they are trained
-        parameter.requires_grad_(name not in frozen)
+    copies = {}
+    for key, name in names.items():
+        tensor, dtype = tensors[key], own[name].dtype
+        if keep_precision and tensor.is_floating_point() and dtype.is_floating_point:
+            dtype = tensor.dtype
+        # A copy, because tensors read from a file may lie at odd addresses, where products round differently.
+        copies[name] = tensor.to(dtype, copy=True)
+    model.load_state_dict(copies, assign=True)  # what is trained and what is frozen stays so
+
+
+def with_batch_counts(tensors: Mapping[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """A state dict with zeros for the counts of batches in batch normalisation, where it has none at all.
+
+    Files older than these counts lack all of them, and so does frozen batch normalisation; evaluation needs
+    none. A file that lacks some is damaged and stays as it is.
+
+    Args:
+        tensors: By key of the file.
+        names: All keys that the file should have.
+    """
+    if any(key.endswith(BATCH_COUNT) for key in tensors):
+        return dict(tensors)
+    counts = {key: torch.zeros((), dtype=torch.int64) for key in names if key.endswith(BATCH_COUNT)}
+    return {**tensors, **counts}

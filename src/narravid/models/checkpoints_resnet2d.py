@@ -11,14 +11,18 @@ from collections.abc import Mapping
 import torch
 
 from narravid.errors import CheckpointError
-from narravid.models.checkpoints_files import PublishedFamily, PublishedFile, load_tensors_strictly
+from narravid.models.checkpoints_files import (
+    PublishedFamily,
+    PublishedFile,
+    load_tensors_strictly,
+    with_batch_counts,
+)
 from narravid.models.checkpoints_resnet3d import blocks_per_layer
 from narravid.models.resnet2d import ResNet2DConfig, ResNet2DExtractor
 
 __all__ = ["RESNET2D_FAMILY", "published_resnet2d_state_dict"]
 
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-BATCH_COUNT = ".num_batches_tracked"
 
 STEM_KEY, FIRST_BLOCK_KEY, CLASSIFIER_KEY = "conv1.weight", "layer1.0.conv3.weight", "fc.weight"
 LAYER_KEYS = tuple(f"layer{number}.0.conv3.weight" for number in range(1, 5))
@@ -49,10 +53,7 @@ def _build(file: PublishedFile) -> ResNet2DExtractor:
     with torch.device("meta"):  # no time spent on initial values that are replaced at once
         model = ResNet2DExtractor(config)
     names = _names(model)
-    tensors = dict(file.tensors)
-    if not any(key.endswith(BATCH_COUNT) for key in tensors):
-        tensors |= {key: torch.zeros((), dtype=torch.int64) for key in names if key.endswith(BATCH_COUNT)}
-    load_tensors_strictly(model, tensors, path=file.path, names=names)
+    load_tensors_strictly(model, with_batch_counts(file.tensors, names), path=file.path, names=names)
     return model.eval()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from narravid.errors import CheckpointError
-from narravid.models.checkpoints_files import PublishedFile, load_tensors_strictly
+from narravid.models.checkpoints_files import PublishedFile, load_tensors_strictly, with_batch_counts
 from narravid.models.resnet3d_layers import Shortcut
 from narravid.models.video_classifier import VideoClassifier
 
@@ -27,8 +27,6 @@ CLASSIFIER_KEY = "fc.weight"
 CLASSIFIER_KEYS = {"video.": "", "classifier.": "fc."}
 """Start of a classifier's key here -> start of the published key."""
 
-BATCH_COUNT = ".num_batches_tracked"
-
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
 
 
@@ -43,8 +41,8 @@ def stem_of(tensors: Mapping[str, torch.Tensor], prefix: str = "") -> tuple[int,
 def blocks_per_layer(tensors: Mapping[str, torch.Tensor], prefix: str = "") -> tuple[int, int, int, int]:
     """How many blocks each of the four layers has; 0 where there is none."""
     found = [_BLOCK.match(key.removeprefix(prefix)) for key in tensors if key.startswith(prefix)]
-    blocks = {(int(match[1]), int(match[2])) for match in found if match}
-    first, second, third, fourth = (sum(layer == number for layer, _ in blocks) for number in range(1, 5))
+    blocks = {match.groups() for match in found if match}
+    first, second, third, fourth = (sum(layer == number for layer, _ in blocks) for number in "1234")
     return first, second, third, fourth
 
 
@@ -68,18 +66,13 @@ def num_classes_of(file: PublishedFile) -> int:
 
 
 def fill_classifier(model: VideoClassifier, file: PublishedFile) -> None:
-    """Put the tensors of a file in place of a classifier's own.
-
-    Files older than the counts of batches in batch normalisation lack all of them; evaluation needs none.
+    """Put the tensors of a file in place of a classifier's own; an old one may lack the counts of batches.
 
     Raises:
         CheckpointError: If they do not fit.
     """
     names = {_published(key): key for key in model.state_dict()}
-    tensors = dict(file.tensors)
-    if not any(key.endswith(BATCH_COUNT) for key in tensors):
-        tensors |= {key: torch.zeros((), dtype=torch.int64) for key in names if key.endswith(BATCH_COUNT)}
-    load_tensors_strictly(model, tensors, path=file.path, names=names)
+    load_tensors_strictly(model, with_batch_counts(file.tensors, names), path=file.path, names=names)
 
 
 def published_classifier_state_dict(model: VideoClassifier) -> dict[str, torch.Tensor]:

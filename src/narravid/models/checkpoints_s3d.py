@@ -3,11 +3,11 @@
 Read are
 
 - the released HowTo100M weights: a flat dictionary, space-to-depth stem;
-- the files of MIL-NCE and VT-TWINS: `{"epoch", "state_dict", ...}` or flat, keys prefixed with `module.`, either
-  stem (VT-TWINS trains one and evaluates the other);
+- the files of MIL-NCE and VT-TWINS: `{"epoch", "state_dict", ...}` or flat, keys prefixed with `module.`,
+  either stem (VT-TWINS trains one and evaluates the other);
 - the end-to-end training of the temporal alignment network: `{"epoch", "state_dict", "best_acc", ...}`, keys
-  prefixed with `s3d.`; its batch normalisation may be frozen, with `.scale` in place of `.weight` and no counts
-  of batches.
+  prefixed with `s3d.`; its batch normalisation may be frozen, with `.scale` in place of `.weight` and no
+  counts of batches.
 
 The stem is told by the shape of the first convolution, the other free sizes by the shapes of their weights.
 """
@@ -26,6 +26,7 @@ from narravid.models.checkpoints_files import (
     PublishedFile,
     find_asset,
     load_tensors_strictly,
+    with_batch_counts,
 )
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.s3d import S3DConfig, Stem
@@ -55,6 +56,9 @@ VOCABULARY_NAMES = ("s3d_dict.npy", "dict.npy", "vocabulary.json")
 """Word lists looked for beside a checkpoint, in this order."""
 
 
+RETRIEVAL_CLIPS = ClipSpec(num_frames=32, fps=10.0, size_pixels=224)
+
+
 @dataclass(frozen=True)
 class _Settings:
     """What the weights of one source were made for; defaults are those of the retrieval evaluations.
@@ -66,7 +70,7 @@ class _Settings:
     lower_case: bool
     unknown_words: UnknownWords = "drop"
     similarity: Similarity = "dot"
-    clip_spec: ClipSpec = ClipSpec(num_frames=32, fps=10.0, size_pixels=224)
+    clip_spec: ClipSpec = RETRIEVAL_CLIPS
 
 
 RELEASED = _Settings(max_words=16, lower_case=True)
@@ -112,14 +116,13 @@ def _build_aligned(file: PublishedFile) -> S3DDualEncoder:
     """
     frozen = any(_is_norm(key, ".scale") for key in file.tensors)
     model = _empty_model(file, prefix=ALIGNED_PREFIX, settings=ALIGNED, frozen_batch_norm=frozen)
-    ours, tensors = {}, dict(file.tensors)
+    ours = {}
     for key in model.state_dict():
         published = f"{ALIGNED_PREFIX}{published_key(key)}"
         if frozen and _is_norm(published, ".weight"):
             published = f"{published.removesuffix('.weight')}.scale"
-        if frozen and _is_norm(published, ".num_batches_tracked"):  # nothing counts batches there
-            tensors.setdefault(published, torch.zeros((), dtype=torch.int64))
         ours[published] = key
+    tensors = with_batch_counts(file.tensors, ours) if frozen else file.tensors
     load_tensors_strictly(model, tensors, path=file.path, names=ours)
     return model.eval()
 
