@@ -286,3 +286,12 @@ def test_a_cuda_device_gives_the_same_embeddings(masked, generator):
         # TensorFloat-32 convolutions, PyTorch's default there, keep about three digits.
         torch.testing.assert_close(model.encode_video(clips).cpu(), video, rtol=1e-2, atol=1e-2)
         torch.testing.assert_close(model.encode_text(SENTENCES).cpu(), text, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_embeddings_of_half_precision_weights_have_length_one(model, generator, dtype):
+    model.to(dtype)
+    with torch.inference_mode():
+        embeddings = torch.cat([model.encode_video(random_clips(generator)), model.encode_text(SENTENCES)])
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(6))

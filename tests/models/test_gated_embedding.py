@@ -259,3 +259,21 @@ def test_a_model_in_double_precision_still_gives_float32(generator):
     ):
         assert embeddings.dtype == torch.float32
         torch.testing.assert_close(embeddings, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_other_words_for_the_same_vectors_are_another_model():
+    model, words = gated_model(), word_vectors()
+    model.attach_words(words)
+    first = model.weights_hash
+    model.attach_words(WordVectors(Vocabulary(["cut", "the", "Pan"]), words.table))
+    assert model.weights_hash != first
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_embeddings_of_half_precision_weights_have_length_one(generator, dtype):
+    model = gated_model().to(dtype)
+    with torch.inference_mode():
+        features = model.encode_features(torch.randn(3, 8, generator=generator))
+        embeddings = torch.cat([features, model.encode_text(["add oil", "Pan"])])
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(5))

@@ -15,6 +15,7 @@ from torch import nn
 
 from narravid.models.cpd_text import DistilBERTTower, DistilBERTTowerConfig
 from narravid.models.resnet3d import ResNet3D, ResNet3DConfig
+from narravid.models.similarity import compare
 from narravid.models.weights_hash import WeightsHash
 from narravid.text.word_pieces import PIECES_FILE, WordPieces, WordPieceTokenizer
 from narravid.types import ClipSpec, Similarity
@@ -161,7 +162,7 @@ class CPDDualEncoder(nn.Module):
             (..., D) float32, L2-normalised.
         """
         embeddings: torch.Tensor = self.text(tokens.to(self.device).reshape(-1, tokens.shape[-1]))
-        return embeddings.float().reshape(*tokens.shape[:-1], self.embed_dim)
+        return embeddings.reshape(*tokens.shape[:-1], self.embed_dim)
 
     def similarity_matrix(self, video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Cosine of every clip with every sentence.
@@ -173,5 +174,4 @@ class CPDDualEncoder(nn.Module):
         Returns:
             (V, N) float32 in [-1, 1].
         """
-        video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-        return torch.matmul(video, text.T)
+        return compare(video, text, self.similarity)

@@ -122,12 +122,12 @@ class DistilBERTTower(nn.Module):
             tokens: (N, L) int64 ids of word pieces, 0 = padding.
 
         Returns:
-            (N, D), L2-normalised.
+            (N, D) float32, L2-normalised.
 
         Raises:
             ValueError: As `hidden_states`.
         """
-        return F.normalize(self.head(self.pooled(tokens)), dim=-1)
+        return F.normalize(self.head(self.pooled(tokens)).float(), dim=-1)
 
 
 def _counted(tokens: torch.Tensor) -> torch.Tensor:

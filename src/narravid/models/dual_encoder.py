@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from narravid.config import check_choices
 from narravid.models.s3d import S3D, S3DConfig
+from narravid.models.similarity import compare
 from narravid.models.text_encoders import SentenceTower, SentenceTowerConfig
 from narravid.models.weights_hash import WeightsHash
 from narravid.text.unknown_sentences import UnknownSentences
@@ -194,9 +194,7 @@ class S3DDualEncoder(nn.Module):
         Returns:
             (V, N) float32: dot products, of L2-normalised vectors when `similarity` is "cosine".
         """
-        if self.similarity == "cosine":
-            video, text = F.normalize(video, dim=-1), F.normalize(text, dim=-1)
-        return torch.matmul(video.float(), text.float().T)
+        return compare(video, text, self.similarity)
 
     def _normalised(self, clips: torch.Tensor) -> torch.Tensor:
         spec = self.clip_spec

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from narravid.errors import NarravidError
+from narravid.models.similarity import compare
 from narravid.models.weights_hash import WeightsHash
 from narravid.text.unknown_sentences import UnknownSentences
 from narravid.text.word_vectors import WordVectors
@@ -100,8 +101,8 @@ class GatedEmbeddingUnit(nn.Module):
         self.gating = ContextGating(embed_dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, input_dim) to (B, D) of length 1."""
-        return F.normalize(self.gating(self.fc(x)), dim=-1)
+        """(B, input_dim) to (B, D) float32 of length 1."""
+        return F.normalize(self.gating(self.fc(x)).float(), dim=-1)
 
 
 class GatedTextTower(nn.Module):
@@ -124,7 +125,7 @@ class GatedTextTower(nn.Module):
                 maximum (with the bias of the linear layer), as in the published network.
 
         Returns:
-            (N, D) of length 1.
+            (N, D) float32 of length 1.
         """
         # The maximum may come before the ReLU, which keeps the order; the large tensor is then made once.
         embeddings: torch.Tensor = self.unit(F.relu(self.fc(word_vectors).amax(dim=1)))
@@ -225,7 +226,7 @@ class GatedDualEncoder(nn.Module):
             )
         weight = self.video.fc.weight
         embeddings: torch.Tensor = self.video(features.to(weight.device, weight.dtype))
-        return embeddings.float()
+        return embeddings
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
         """Embeddings of sentences; warns once of each sentence in which no word is known.
@@ -262,11 +263,11 @@ class GatedDualEncoder(nn.Module):
             raise _words_are_missing()
         rows = tokens.to(self.device).reshape(-1, tokens.shape[-1])
         parts = [self.text(F.embedding(some, table)) for some in torch.split(rows, SENTENCES_AT_ONCE)]
-        return torch.cat(parts).float().reshape(*tokens.shape[:-1], self.embed_dim)
+        return torch.cat(parts).reshape(*tokens.shape[:-1], self.embed_dim)
 
     def similarity_matrix(self, video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Dot product of every clip with every sentence: (V, D) and (N, D) embeddings to (V, N) float32."""
-        return torch.matmul(video.float(), text.float().T)
+        return compare(video, text, self.similarity)
 
     def _take_words(self, vocabulary: Vocabulary, table: torch.Tensor) -> None:
         self.vocabulary = vocabulary
@@ -274,6 +275,7 @@ class GatedDualEncoder(nn.Module):
             vocabulary, max_words=self.config.max_words, lower_case=self.config.lower_case
         )
         self.word_table = table
+        self._hash = WeightsHash()  # other words for the same vectors make another model
 
 
 def _words_are_missing() -> NarravidError:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from narravid.models.similarity import compare
 from narravid.models.viclip_towers import TextTower, TextTowerConfig, VideoTower, VideoTowerConfig
 from narravid.models.weights_hash import WeightsHash
 from narravid.text.byte_pairs import MERGES_FILE, BytePairTokenizer
@@ -185,5 +185,4 @@ class ViCLIP(nn.Module):
         Returns:
             (V, N) float32 in [-1, 1].
         """
-        video, text = F.normalize(video.float(), dim=-1), F.normalize(text.float(), dim=-1)
-        return torch.matmul(video, text.T)
+        return compare(video, text, self.similarity)
