@@ -84,7 +84,11 @@ def test_saving_and_loading(tmp_path, tokenizer, name):
         (gzip.compress(b"#version\na b\n" * 50)[:-9], "not a readable file of byte pairs"),
         (gzip.compress(b"\xff\xfe"), "not a readable file of byte pairs"),
         (gzip.compress(b"#version\n"), "found no pairs"),
-        (gzip.compress(b"#version\na b\nabc\n"), "line 3.*expected two symbols and a space, found 'abc'"),
+        (gzip.compress(b"#version\na b\nabc\n"), "line 3.*expected two symbols and a space.*found 'abc'"),
+        (
+            gzip.compress(b"#version\na b\nab c\nzz q</w>\n"),
+            "line 4.*an earlier pair makes, found 'zz q</w>'",
+        ),
     ],
 )
 def test_broken_files_are_named(tmp_path, content, message):
@@ -102,6 +106,8 @@ def test_mistakes_are_refused(tokenizer):
         BytePairTokenizer(PAIRS, context_length=2)
     with pytest.raises(ValueError, match="needs pairs"):
         BytePairTokenizer([])
+    with pytest.raises(ValueError, match=r"merges\[1\] must be two symbols.*got 'cut s'"):
+        BytePairTokenizer(["c u", "cut s", "cu t"])
 
 
 @pytest.mark.shared

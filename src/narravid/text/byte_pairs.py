@@ -29,6 +29,7 @@ NUM_MERGES = 48894
 """Pairs of the published file that count; the rest of it is not used."""
 
 END_OF_WORD = "</w>"
+PAIR_RULE = "two symbols and a space, each a byte or what an earlier pair makes"
 START_TEXT, END_TEXT = "<|startoftext|>", "<|endoftext|>"
 
 PIECES = (
@@ -49,7 +50,7 @@ class BytePairTokenizer:
         context_length: L, ids per sentence with start and end; ViCLIP reads 32.
 
     Raises:
-        ValueError: If context_length is below 3 or there are no pairs.
+        ValueError: If context_length is below 3, there are no pairs, or one is not of two known symbols.
         MissingExtraError: At the first use, if `tokenizers` or `ftfy` is not installed.
     """
 
@@ -60,6 +61,9 @@ class BytePairTokenizer:
             )
         if not merges:
             raise ValueError("a byte-pair tokenizer needs pairs, got none")
+        wrong = _first_wrong(merges)
+        if wrong is not None:
+            raise ValueError(f"merges[{wrong}] must be {PAIR_RULE}; got {merges[wrong]!r}")
         self.merges = tuple(merges)
         self.context_length = context_length
 
@@ -76,6 +80,7 @@ class BytePairTokenizer:
 
         Raises:
             AnnotationError: If the file is missing, broken or holds no such pairs; names the line.
+            ValueError: If context_length is below 3.
         """
         try:
             content = path.read_bytes()
@@ -89,9 +94,9 @@ class BytePairTokenizer:
         merges = text.splitlines()[1 : NUM_MERGES + 1]  # the first line says the version
         if not merges:
             raise AnnotationError(path, "expected a line of its version and byte pairs, found no pairs")
-        for number, pair in enumerate(merges, start=2):
-            if len(pair.split(" ")) != 2:
-                raise AnnotationError(path, f"expected two symbols and a space, found {pair!r}", line=number)
+        wrong = _first_wrong(merges)
+        if wrong is not None:
+            raise AnnotationError(path, f"expected {PAIR_RULE}, found {merges[wrong]!r}", line=wrong + 2)
         return cls(merges, context_length=context_length)
 
     def save(self, path: Path) -> None:
@@ -168,6 +173,18 @@ class BytePairTokenizer:
         repaired: str = ftfy.fix_text(sentence)
         plain = html.unescape(html.unescape(repaired))  # twice, as published: "&amp;lt;" becomes "<"
         return " ".join(plain.split()).lower()
+
+
+def _first_wrong(merges: Sequence[str]) -> int | None:
+    """Position of the first pair that is none, or of symbols that no earlier pair makes; None if all are."""
+    alphabet = _byte_symbols()
+    known = {*alphabet, *(symbol + END_OF_WORD for symbol in alphabet)}
+    for position, pair in enumerate(merges):
+        symbols = pair.split(" ")
+        if len(symbols) != 2 or not known.issuperset(symbols):
+            return position
+        known.add("".join(symbols))
+    return None
 
 
 def _byte_symbols() -> list[str]:
