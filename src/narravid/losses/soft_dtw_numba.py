@@ -34,6 +34,8 @@ Scalar: TypeAlias = Any
 Function = TypeVar("Function", bound=Callable[..., object])
 DIAGONALS_AT_ONCE = 64
 ROWS_PER_STRIP = 32
+MIN_CELLS_PER_THREAD = 8192
+"""To start a thread for fewer would cost more than it saves."""
 UNDERFLOW = np.float32(-87.0)
 """exp() of anything lower counts as 0; the smallest normal float32 is exp(-87.3)."""
 LOG2_E = np.float32(math.log2(math.e))
@@ -271,5 +273,6 @@ def numba_soft_dtw(
         of_cost, of_lengths, of_value, of_alignment = (array[start:stop] for array in arrays)
         _align(of_cost, of_lengths, band, of_value, of_alignment)
 
-    in_threads(work, len(cost), num_threads=torch.get_num_threads())
+    num_threads = min(torch.get_num_threads(), cost.numel() // MIN_CELLS_PER_THREAD)
+    in_threads(work, len(cost), num_threads=num_threads)
     return value, alignment if with_alignment else None
