@@ -61,7 +61,7 @@ class TrainableTask(Protocol[BatchT_contra]):
 
 
 class NonFiniteError(NarravidError):
-    """Logits, loss or gradient left the range of numbers; training stopped before the weights were touched."""
+    """Logits, loss or gradient are out of range; training stopped before the weights were touched."""
 
 
 @dataclass(frozen=True)
