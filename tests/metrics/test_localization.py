@@ -159,6 +159,7 @@ def one_hot(seconds, num_seconds=10):
         (Span(2.99, 3.5), {2, 3}),
         (Span(8.2, 30.0), {8, 9}),
         (Span(-2.0, 0.5), {0}),
+        (Span(9.0, 10.0), {9}),
     ],
 )
 def test_an_interval_covers_the_whole_seconds_that_it_touches(span, hits):
@@ -209,6 +210,10 @@ def test_mistakes_in_videos_are_named():
         (
             [video, StepVideo("b", "cake", one_hot([2]), [])],
             r"^no video of task 'cake' has an annotated step; leave",
+        ),
+        (
+            [StepVideo("b", "tea", one_hot([2]), [(0, Span(-3.0, -1.0))])],
+            r"^no video of task 'tea' has an annotated",
         ),
         (
             [StepVideo("b", "tea", one_hot([2]), [(0, Span(10.0, 12.0))])],

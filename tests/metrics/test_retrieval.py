@@ -226,3 +226,26 @@ def test_both_directions_need_their_own_targets():
         bidirectional_retrieval_metrics(torch.zeros(2, 3), video_of_text=[0, 1])
     with pytest.raises(ValueError, match=r"^targets\[1\] is 2, outside \[0, 2\)"):
         bidirectional_retrieval_metrics(torch.zeros(2, 3), video_of_text=[0, 1], text_of_video=[0, 2, 0])
+    with pytest.raises(
+        ValueError, match=r"^similarity must be \(N texts, V videos\) and not empty, got \(3,\)$"
+    ):
+        bidirectional_retrieval_metrics(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"^similarity\[1, 0\] must be finite, got inf$"):
+        bidirectional_retrieval_metrics(torch.tensor([[0.0, 0.0], [torch.inf, 0.0]]))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_right_scores_are_written_where_a_tile_holds_them(axis):
+    targets = torch.tensor([2, 5, 4, 0, 3])
+    tally = ranking.RankTally(torch.arange(10.0, 15.0), axis=axis, targets=targets)
+    whole = torch.zeros(5, 6)
+    for queries in (slice(0, 2), slice(2, 5)):
+        for gallery in (slice(0, 3), slice(3, 5), slice(5, 6)):
+            tile = whole[queries, gallery]
+            if axis:
+                tally.write_right_scores(tile.T, gallery, queries)
+            else:
+                tally.write_right_scores(tile, queries, gallery)
+    expected = torch.zeros(5, 6)
+    expected[torch.arange(5), targets] = torch.arange(10.0, 15.0)
+    assert torch.equal(whole, expected)

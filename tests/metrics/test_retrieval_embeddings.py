@@ -118,6 +118,14 @@ def test_the_bound_holds_where_float32_runs_out(scale):
     assert same(cosine, rank_counts(scores_by_definition(queries, gallery, "cosine"), torch.arange(60)))
 
 
+def test_the_bound_holds_for_queries_of_which_float32_keeps_nothing():
+    queries, gallery = draw_embeddings(6, 40, 50)
+    queries[1::2] *= 1e-40
+    queries[::2] *= 1e10
+    counts = rank_counts_from_embeddings(queries, gallery, targets=torch.arange(40))
+    assert same(counts, rank_counts(scores_by_definition(queries, gallery, "dot"), torch.arange(40)))
+
+
 def test_scores_beyond_float32_are_ranked():
     queries = torch.tensor([[3e38, 3e38], [1.0, 0.0]])
     gallery = torch.tensor([[9.0, -9.0], [1.0, -1.0]])
@@ -218,6 +226,23 @@ def test_a_silent_model_is_at_chance_under_cosine_too():
 def test_mistakes_in_embeddings_are_named(queries, gallery, message):
     with pytest.raises(ValueError, match=message):
         retrieval_metrics_from_embeddings(queries, gallery)
+
+
+def test_metrics_are_those_of_the_counts():
+    text, video = draw_embeddings(7, 30, 20)
+    of_text, of_video = torch.arange(30) % 20, torch.arange(20) + 5
+    for similarity in ("dot", "cosine"):
+        both = bidirectional_rank_counts_from_embeddings(
+            text, video, similarity=similarity, video_of_text=of_text, text_of_video=of_video
+        )
+        single = retrieval_metrics_from_embeddings(text, video, similarity=similarity, targets=of_text)
+        assert single == both[0].metrics()
+        assert bidirectional_retrieval_metrics_from_embeddings(
+            text, video, similarity=similarity, video_of_text=of_text, text_of_video=of_video
+        ) == {"text_to_video": both[0].metrics(), "video_to_text": both[1].metrics()}
+    plain = bidirectional_rank_counts_from_embeddings(text[:20], video)
+    assert same(plain[0], rank_counts_from_embeddings(text[:20], video))
+    assert same(plain[1], rank_counts_from_embeddings(video, text[:20]))
 
 
 def test_both_directions_of_embeddings_are_named():

@@ -138,6 +138,7 @@ def test_the_whole_video_is_one_window():
     stitched = stitch_similarity([window], [similarity], num_texts=4, num_seconds=70)
     assert torch.equal(stitched.similarity, similarity.double())
     assert torch.equal(stitched.num_windows, torch.ones(4, 70).long())
+    assert whole_video_window(1, 1) == [AlignmentWindow(range(1), range(1))]
     for arguments in [(0, 4), (70, 0)]:
         with pytest.raises(ValueError, match=r"^num_seconds and num_texts must be at least 1, got \d+, \d+$"):
             whole_video_window(*arguments)
