@@ -23,7 +23,6 @@ from narravid.losses.temporal_alignment import (
 from narravid.losses.temporal_augmentation import (
     TemporalAugmentation,
     bounded_permutations,
-    draw_permutations,
     permutation_probabilities,
 )
 from narravid.losses.weak_alignment import S2DTWLoss, interleave, local_cost, pair_costs
@@ -47,7 +46,6 @@ __all__ = [
     "TextEncoderCurriculum",
     "agreement_target",
     "bounded_permutations",
-    "draw_permutations",
     "interleave",
     "local_cost",
     "noise_contrastive_terms",

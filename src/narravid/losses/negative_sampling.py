@@ -11,9 +11,8 @@ class AliasSampler:
     """Draws indices with given probabilities in constant time each, however many there are.
 
     The alias method of Walker (1977), tables after Vose (1991): the probabilities are cut into n columns of
-    equal weight that hold at most two indices each, so a draw is one column and one comparison. Drawing
-    millions of negatives per batch out of hundreds of thousands of samples takes a fifth of the time of
-    torch.multinomial on a CPU, and the number of samples has no limit.
+    equal weight that hold at most two indices each, so a draw is one column and one comparison.
+    torch.multinomial searches the sums over all n for each draw, and takes no more than 2^24 of them.
 
     Args:
         weights: (n,) floating point >= 0, not all zero; probabilities up to a factor.
