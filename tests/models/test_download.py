@@ -190,6 +190,18 @@ def test_a_local_file_stands_in_and_what_belongs_to_it_is_found_beside_it(server
     assert server.requests == []
 
 
+def test_where_files_cannot_have_two_names_they_are_copied(server, tmp_path, have, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError("not on this file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    toy, words = model_and_words(server)
+    download_entry(toy, assets=[words], local_files=[have / "weights.pth"], cache=tmp_path)
+    copied = entry_folder(toy, tmp_path) / "words.npy"
+    assert copied.read_bytes() == WORDS
+    assert not copied.samefile(entry_folder(words, tmp_path) / "words.npy")
+
+
 def test_local_files_may_lie_in_different_places(server, tmp_path, have):
     toy, words = model_and_words(server)
     elsewhere = tmp_path / "elsewhere" / "words.npy"

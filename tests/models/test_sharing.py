@@ -128,6 +128,7 @@ def test_what_is_pushed_can_be_loaded_by_name_also_without_a_connection(talk, tm
     files = talk.hub.repositories["somebody/toy"]
     assert {"README.md", "config.json", "model.safetensors", "vocabulary.json"} <= set(files)
     assert b"license: mit" in files["README.md"]
+    assert b'narravid.load("hf:somebody/toy")' in files["README.md"]
     assert "somebody/toy" in talk.hub.private
     num_requests = len(talk.hub.requests)
     talk("offline", True)

@@ -13,12 +13,13 @@ __all__ = ["model_card"]
 OPEN_LICENCE = "other"
 
 
-def model_card(model: Model, *, licence: str | None = None) -> str:
+def model_card(model: Model, *, licence: str | None = None, repository: str | None = None) -> str:
     """The card of a model, in Markdown with the header that Hugging Face reads.
 
     Args:
         model: The model.
         licence: SPDX identifier of the licence of the weights; None says that none is stated.
+        repository: "organisation/name" on Hugging Face, if it is going there.
 
     Returns:
         The text.
@@ -28,6 +29,7 @@ def model_card(model: Model, *, licence: str | None = None) -> str:
     """
     family, _ = family_of(model)
     rows = "\n".join(f"| {name} | {value} |" for name, value in _facts(model, family).items())
+    opened_as = f"hf:{repository}" if repository else "path/of/this/folder"
     stated = (
         f"The weights are under the licence {licence}."
         if licence
@@ -49,7 +51,7 @@ A model for Narravid, a Python library that learns from narrated video and searc
 ```python
 import narravid
 
-model = narravid.load("hf:ORGANISATION/NAME")  # or the path of this folder
+model = narravid.load("{opened_as}")
 ```
 
 | | |

@@ -63,9 +63,9 @@ def push_to_hub(
     from huggingface_hub import HfApi
 
     with tempfile.TemporaryDirectory() as temporary:
-        folder = save_pretrained(
-            model, Path(temporary) / "model", licence=licence
-        )  # first, so that a fault of the model leaves no empty repository
+        folder = Path(temporary) / "model"
+        # First, so that a fault of the model leaves no empty repository.
+        save_model(model, folder, readme=model_card(model, licence=licence, repository=repository))
         api = HfApi(token=token)
         try:
             named = api.create_repo(repository, private=private, exist_ok=True).repo_id
