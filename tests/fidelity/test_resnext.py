@@ -17,7 +17,8 @@ from narravid.models.checkpoints import load_published
 from narravid.models.checkpoints_resnet3d import published_classifier_state_dict
 from narravid.models.resnext3d import ResNeXt3DConfig
 from narravid.models.video_classifier import MOTION_CLIPS, ResNeXtExtractor, ResNeXtExtractorConfig
-from narravid.video.chunks import center_offsets, frames_to_chunks, normalise_levels, short_side_size
+from narravid.video.chunks import center_offsets, frames_to_chunks, normalise_levels
+from narravid.video.resize import short_side_size
 
 FAMILY = "videocnn_resnext101"
 

@@ -18,6 +18,7 @@ from narravid.video.resize import (
     halve,
     resize,
     resize_short_side,
+    short_side_size,
     uniform_crop,
     uniform_crop_offset,
 )
@@ -196,7 +197,7 @@ def test_only_floating_pictures_are_scaled(clips):
 def test_sizes_must_be_positive():
     with pytest.raises(ValueError, match=r"^size_pixels must be at least 1 x 1, got \(0, 4\)$"):
         resize(torch.zeros(4, 4), (0, 4))
-    with pytest.raises(ValueError, match="^size_pixels must be at least 1 x 1"):
+    with pytest.raises(ValueError, match="^lengths must be at least 1 pixel, got 4, 4 and 0$"):
         resize_short_side(torch.zeros(4, 4), 0)
 
 
@@ -221,3 +222,19 @@ def test_positions_are_three(position):
 def test_a_range_of_scales_must_be_one(low, high, generator):
     with pytest.raises(ValueError, match="1 <= min_pixels <= max_pixels must hold"):
         draw_short_side_pixels(low, high, generator=generator)
+
+
+@given(height=st.integers(1, 3000), width=st.integers(1, 3000), size=st.integers(1, 300))
+def test_a_size_by_its_shorter_side_keeps_the_aspect(height, width, size):
+    scaled = short_side_size(height, width, size_pixels=size)
+    assert min(scaled) == size
+    assert short_side_size(width, height, size_pixels=size) == scaled[::-1]
+    exact = max(height, width) * size / min(height, width)
+    assert 0 <= exact - max(scaled) < 1
+
+
+@pytest.mark.parametrize("lengths", [(0, 5, 5), (5, 0, 5), (5, 5, 0)])
+def test_lengths_below_one_are_refused(lengths):
+    height, width, size = lengths
+    with pytest.raises(ValueError, match="at least 1"):
+        short_side_size(height, width, size_pixels=size)

@@ -13,31 +13,7 @@ import torch
 
 from narravid.video.transforms import MAX_LEVEL, normalise, to_unit_float
 
-__all__ = ["center_offsets", "frames_to_chunks", "normalise_levels", "short_side_size"]
-
-
-def short_side_size(height: int, width: int, *, size_pixels: int) -> tuple[int, int]:
-    """Size of a picture scaled so that its shorter side has a given length; the longer one is rounded down.
-
-    Args:
-        height: Pixels.
-        width: Pixels.
-        size_pixels: Length of the shorter side afterwards.
-
-    Returns:
-        Height and width in pixels.
-
-    Raises:
-        ValueError: If a length is below 1.
-
-    >>> short_side_size(1080, 1920, size_pixels=112)
-    (112, 199)
-    """
-    if min(height, width, size_pixels) < 1:
-        raise ValueError(f"lengths must be at least 1 pixel, got {height}, {width} and {size_pixels}")
-    if height <= width:
-        return size_pixels, width * size_pixels // height
-    return height * size_pixels // width, size_pixels
+__all__ = ["center_offsets", "frames_to_chunks", "normalise_levels"]
 
 
 def center_offsets(height: int, width: int, *, size_pixels: int) -> tuple[int, int]:

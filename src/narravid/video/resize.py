@@ -19,6 +19,7 @@ __all__ = [
     "halve",
     "resize",
     "resize_short_side",
+    "short_side_size",
     "uniform_crop",
     "uniform_crop_offset",
 ]
@@ -64,6 +65,30 @@ def resize(
     return scaled.view(*clips.shape[:-2], *size_pixels)
 
 
+def short_side_size(height: int, width: int, *, size_pixels: int) -> tuple[int, int]:
+    """Size of a picture scaled so that its shorter side has a given length; the longer one is rounded down.
+
+    Args:
+        height: Pixels.
+        width: Pixels.
+        size_pixels: Length of the shorter side afterwards.
+
+    Returns:
+        Height and width in pixels.
+
+    Raises:
+        ValueError: If a length is below 1.
+
+    >>> short_side_size(1080, 1920, size_pixels=112)
+    (112, 199)
+    """
+    if min(height, width, size_pixels) < 1:
+        raise ValueError(f"lengths must be at least 1 pixel, got {height}, {width} and {size_pixels}")
+    if height <= width:
+        return size_pixels, width * size_pixels // height
+    return height * size_pixels // width, size_pixels
+
+
 def resize_short_side(
     clips: torch.Tensor,
     short_side_pixels: int,
@@ -89,8 +114,7 @@ def resize_short_side(
     """
     _check_clips(clips)
     height, width = clips.shape[-2:]
-    longer = max(height, width) * short_side_pixels // min(height, width)
-    size_pixels = (short_side_pixels, longer) if height <= width else (longer, short_side_pixels)
+    size_pixels = short_side_size(height, width, size_pixels=short_side_pixels)
     return resize(clips, size_pixels, interpolation=interpolation, antialias=antialias)
 
 
