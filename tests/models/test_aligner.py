@@ -267,3 +267,8 @@ def test_cuda_gives_the_numbers_of_the_cpu(aligner, generator):
     assert moved.encode_text(["add oil"]).device.type == "cuda"
     torch.testing.assert_close(output.joint.cpu(), expected.joint, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(output.dual.cpu(), expected.dual, rtol=1e-3, atol=1e-4)
+
+
+def test_sentences_without_a_token_are_refused(aligner):
+    with pytest.raises(ValueError, match=r"tokens must be \(N, L\) int64.*got \(2, 0\)"):
+        aligner.encode_tokens(torch.zeros(2, 0, dtype=torch.int64))

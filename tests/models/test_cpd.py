@@ -295,3 +295,8 @@ def test_embeddings_of_half_precision_weights_have_length_one(model, generator, 
         embeddings = torch.cat([model.encode_video(random_clips(generator)), model.encode_text(SENTENCES)])
     assert embeddings.dtype == torch.float32
     torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(6))
+
+
+def test_sentences_without_a_token_are_refused(model):
+    with pytest.raises(ValueError, match=r"tokens must be \(N, L\) int64.*got \(2, 0\)"):
+        model.encode_tokens(torch.zeros(2, 0, dtype=torch.int64))

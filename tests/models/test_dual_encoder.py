@@ -186,3 +186,8 @@ def test_towers_of_different_size_are_refused():
 def test_a_vocabulary_of_another_size_is_refused():
     with pytest.raises(ValueError, match="7 words and needs num_embeddings = 8"):
         S3DDualEncoder(small_config(), Vocabulary([*WORDS, "pour"]))
+
+
+def test_sentences_without_a_token_are_refused(model):
+    with pytest.raises(ValueError, match=r"tokens must be \(N, L\) int64.*got \(2, 0\)"):
+        model.encode_tokens(torch.zeros(2, 0, dtype=torch.int64))

@@ -277,3 +277,9 @@ def test_embeddings_of_half_precision_weights_have_length_one(generator, dtype):
         embeddings = torch.cat([features, model.encode_text(["add oil", "Pan"])])
     assert embeddings.dtype == torch.float32
     torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(5))
+
+
+@pytest.mark.parametrize("tokens", [torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 3)])
+def test_tokens_that_do_not_fit_are_refused(tokens):
+    with pytest.raises(ValueError, match=r"tokens must be \(..., L\) int64"):
+        gated_model().encode_tokens(tokens)

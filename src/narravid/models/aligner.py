@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,8 @@ class TemporalAligner(nn.Module):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """(..., L) int64 word ids, 0 = padding, to (..., E) float32 sentence embeddings."""
-        embeddings: torch.Tensor = self.text(tokens.to(self.device).reshape(-1, tokens.shape[-1]))
+        rows = tokens.reshape(math.prod(tokens.shape[:-1]), tokens.shape[-1])
+        embeddings: torch.Tensor = self.text(rows.to(self.device))
         return embeddings.float().reshape(*tokens.shape[:-1], self.config.text.embed_dim)
 
     def forward(

@@ -5,6 +5,7 @@ Li and Wang, Learning Spatiotemporal Features via Video and Text Pair Discrimina
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,7 +162,8 @@ class CPDDualEncoder(nn.Module):
         Returns:
             (..., D) float32, L2-normalised.
         """
-        embeddings: torch.Tensor = self.text(tokens.to(self.device).reshape(-1, tokens.shape[-1]))
+        rows = tokens.reshape(math.prod(tokens.shape[:-1]), tokens.shape[-1])
+        embeddings: torch.Tensor = self.text(rows.to(self.device))
         return embeddings.reshape(*tokens.shape[:-1], self.embed_dim)
 
     def similarity_matrix(self, video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -181,7 +181,8 @@ class S3DDualEncoder(nn.Module):
         Returns:
             (..., D) float32.
         """
-        embeddings: torch.Tensor = self.text(tokens.to(self.device).reshape(-1, tokens.shape[-1]))
+        rows = tokens.reshape(math.prod(tokens.shape[:-1]), tokens.shape[-1])
+        embeddings: torch.Tensor = self.text(rows.to(self.device))
         return embeddings.float().reshape(*tokens.shape[:-1], self.embed_dim)
 
     def similarity_matrix(self, video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -257,10 +257,15 @@ class GatedDualEncoder(nn.Module):
 
         Raises:
             NarravidError: As `encode_text`.
+            ValueError: If the shape or dtype does not fit.
         """
         table = self.word_table
         if table is None:
             raise _words_are_missing()
+        if tokens.ndim == 0 or tokens.shape[-1] == 0 or tokens.dtype != torch.int64:
+            raise ValueError(
+                f"tokens must be (..., L) int64 with L >= 1, got {tuple(tokens.shape)} {tokens.dtype}"
+            )
         rows = tokens.to(self.device).reshape(-1, tokens.shape[-1])
         parts = [self.text(F.embedding(some, table)) for some in torch.split(rows, SENTENCES_AT_ONCE)]
         return torch.cat(parts).reshape(*tokens.shape[:-1], self.embed_dim)
