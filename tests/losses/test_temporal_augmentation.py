@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from narravid.losses import (
     TemporalAugmentation,
     bounded_permutations,
-    draw_permutations,
     permutation_probabilities,
 )
+from narravid.losses.temporal_augmentation import draw_permutations
 
 
 @pytest.mark.parametrize("num_clips", range(1, 8))
