@@ -33,7 +33,9 @@ BLOCK_SCORES = 2**24
 """Scores multiplied out at a time: bounds the memory (64 MiB in float32, 128 MiB in float64)."""
 BLOCK_COLUMNS = 2**12
 """Columns of such a block at most: square blocks multiply fastest."""
-CHECKED_PAIRS = 2**13
+MAX_STRIP_ROWS = 255
+"""Rows compared at a time, at most: so many can be counted in bytes."""
+CHECKED_PAIRS = 2**11
 """Pairs multiplied out one by one at a time."""
 MAX_UNDECIDED = 1 / 64
 """Share of undecided pairs above which a block is multiplied out in float64 instead."""
@@ -94,9 +96,9 @@ class EmbeddingPairs:
             directions.append(_Direction(self, query_of_gallery, axis=1))
         # Graphics cards may round float32 products more coarsely than the bound allows.
         is_filtered = not self.queries.rows.is_cuda
-        rounded = (self.queries.rounded(), self.gallery.rounded()) if is_filtered else None
+        rounded = _RoundedProduct(self.queries, self.gallery) if is_filtered else None
         for rows, columns in tiles(self.shape, BLOCK_SCORES, max_columns=BLOCK_COLUMNS):
-            if rounded is None or not _count_rounded(rounded, rows, columns, directions):
+            if rounded is None or not rounded.count(rows, columns, directions):
                 self._count_exactly(rows, columns, directions)
         return [direction.tally.counts() for direction in directions]
 
@@ -199,47 +201,81 @@ class _Direction:
         self.low = torch.nextafter((center - error).float(), -infinity)
         self.high = torch.nextafter((center + error).float(), infinity)
 
+    def decide(self, strip: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Compare scaled float32 products with the bounds.
+
+        With NumPy, on one thread: after a product NumPy's threads stay awake for a while and would stand in
+        the way of PyTorch's, and its comparisons are as fast as the memory.
+
+        Returns:
+            How many products of each of the strip's queries are surely better, and the places in the
+            flattened strip of those that may be better, equal or worse.
+        """
+        low, high = (self.tally.part(bound, rows, columns).numpy() for bound in (self.low, self.high))
+        is_above = strip > high
+        if self.tally.axis:
+            above = np.add.reduce(is_above.view(np.uint8), axis=0, dtype=np.uint8)
+        else:
+            above = np.array([np.count_nonzero(line) for line in is_above])
+        return above, np.flatnonzero(is_above != (strip >= low))
+
     def check(self, query_places: torch.Tensor, gallery_places: torch.Tensor) -> None:
         """Count in pairs that no float32 product has decided."""
-        own = gallery_places if self.tally.axis else query_places
-        products = self.pairs.products(query_places, gallery_places)
+        own, other = (gallery_places, query_places) if self.tally.axis else (query_places, gallery_places)
+        is_right = other == self.tally.targets[own]
+        self.tally.add_pairs(self.tally.right[own[is_right]], own[is_right])
+        own = own[~is_right]
+        products = self.pairs.products(query_places[~is_right], gallery_places[~is_right])
         self.tally.add_pairs((products / self.steps[own]).round(), own)
 
 
-def _count_rounded(
-    rounded: tuple[np.ndarray, np.ndarray], rows: slice, columns: slice, directions: list[_Direction]
-) -> bool:
-    """Count a block by its float32 product, unless that leaves too many pairs undecided.
+class _RoundedProduct:
+    """Counts a block by its float32 product.
 
     NumPy's product, because PyTorch's float32 one may be told to round its factors to bfloat16.
-
-    Returns:
-        Whether the block was counted; if not, nothing of it was.
     """
-    queries, gallery = rounded
-    block = torch.from_numpy(queries[rows] @ gallery[columns].T)
-    better = [torch.zeros(block.shape[direction.tally.axis], dtype=torch.int64) for direction in directions]
-    undecided: list[list[torch.Tensor]] = [[] for _ in directions]
-    num_left = int(MAX_UNDECIDED * block.numel() * len(directions))
-    for strip, lines in _strips(block, rows):
-        buffer = torch.empty_like(strip)
-        for number, direction in enumerate(directions):
-            axis = direction.tally.axis
-            low = direction.tally.part(direction.low, lines, columns)
-            high = direction.tally.part(direction.high, lines, columns)
-            queries_here = slice(None) if axis else slice(lines.start - rows.start, lines.stop - rows.start)
-            better[number][queries_here] += torch.gt(strip, high, out=buffer).sum(dim=1 - axis).long()
-            is_between = (strip.numpy() >= low.numpy()) & (strip.numpy() <= high.numpy())
-            places = torch.from_numpy(np.flatnonzero(is_between))
-            undecided[number].append(places + (lines.start - rows.start) * block.shape[1])
-            num_left -= len(places)
-        if num_left < 0:
-            return False
-    for direction, numbers, parts in zip(directions, better, undecided, strict=True):
-        direction.tally.add_counts(rows, columns, better=numbers)
-        places = torch.cat(parts)
-        direction.check(places // block.shape[1] + rows.start, places % block.shape[1] + columns.start)
-    return True
+
+    def __init__(self, queries: _Side, gallery: _Side) -> None:
+        self.queries = queries.rounded()
+        self.gallery = gallery.rounded()
+        self._memory = np.empty(0, dtype=np.float32)
+
+    def count(self, rows: slice, columns: slice, directions: list[_Direction]) -> bool:
+        """Count a block, unless its float32 product leaves too many pairs undecided.
+
+        Returns:
+            Whether the block was counted; if not, nothing of it was.
+        """
+        block = self._multiply(rows, columns)
+        width = block.shape[1]
+        better = [np.zeros(block.shape[direction.tally.axis], dtype=np.int64) for direction in directions]
+        undecided: list[list[np.ndarray]] = [[] for _ in directions]
+        num_left = int(MAX_UNDECIDED * block.size * len(directions))
+        height = min(MAX_STRIP_ROWS, max(1, CACHED_SCORES // width))
+        for start in range(0, len(block), height):
+            strip = block[start : start + height]
+            lines = slice(rows.start + start, rows.start + start + len(strip))
+            for number, direction in enumerate(directions):
+                above, places = direction.decide(strip, lines, columns)
+                better[number][slice(None) if direction.tally.axis else slice(start, start + height)] += above
+                undecided[number].append(places + start * width)
+                num_left -= len(places)
+            if num_left < 0:
+                return False
+        for direction, numbers, parts in zip(directions, better, undecided, strict=True):
+            direction.tally.add_counts(rows, columns, better=torch.from_numpy(numbers))
+            pairs = torch.from_numpy(np.concatenate(parts))
+            direction.check(pairs // width + rows.start, pairs % width + columns.start)
+        return True
+
+    def _multiply(self, rows: slice, columns: slice) -> np.ndarray:
+        # The memory is used again for each block: to get new pages from the system costs as much as counting.
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        if not len(self._memory):
+            self._memory = np.empty(shape[0] * shape[1], dtype=np.float32)
+        block = self._memory[: shape[0] * shape[1]].reshape(shape)
+        np.matmul(self.queries[rows], self.gallery[columns].T, out=block)
+        return block
 
 
 def _strips(block: torch.Tensor, rows: slice) -> Iterator[tuple[torch.Tensor, slice]]:
