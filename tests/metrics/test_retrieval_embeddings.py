@@ -77,6 +77,7 @@ def test_blocks_from_embeddings_equal_the_whole_matrix(
         patch.setattr(embedding_pairs, "BLOCK_SCORES", sizes[0])
         patch.setattr(embedding_pairs, "BLOCK_COLUMNS", sizes[1])
         patch.setattr(embedding_pairs, "CACHED_SCORES", sizes[2])
+        patch.setattr(embedding_pairs, "STRIP_SCORES", sizes[2])
         patch.setattr(embedding_pairs, "CHECKED_PAIRS", sizes[2])
         patch.setattr(embedding_pairs, "MAX_UNDECIDED", max_undecided)
         counts = rank_counts_from_embeddings(queries, gallery, similarity=similarity, targets=of_query)

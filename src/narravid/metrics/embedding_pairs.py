@@ -33,6 +33,8 @@ BLOCK_SCORES = 2**24
 """Scores multiplied out at a time: bounds the memory (64 MiB in float32, 128 MiB in float64)."""
 BLOCK_COLUMNS = 2**12
 """Columns of such a block at most: square blocks multiply fastest."""
+STRIP_SCORES = 2**17
+"""Scores that one thread compares at a time: few enough for the cache of one core."""
 MAX_STRIP_ROWS = 255
 """Rows compared at a time, at most: so many can be counted in bytes."""
 CHECKED_PAIRS = 2**11
@@ -251,7 +253,7 @@ class _RoundedProduct:
         better = [np.zeros(block.shape[direction.tally.axis], dtype=np.int64) for direction in directions]
         undecided: list[list[np.ndarray]] = [[] for _ in directions]
         num_left = int(MAX_UNDECIDED * block.size * len(directions))
-        height = min(MAX_STRIP_ROWS, max(1, CACHED_SCORES // width))
+        height = min(MAX_STRIP_ROWS, max(1, STRIP_SCORES // width))
         for start in range(0, len(block), height):
             strip = block[start : start + height]
             lines = slice(rows.start + start, rows.start + start + len(strip))
