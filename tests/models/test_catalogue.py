@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from urllib.parse import urlsplit
 
@@ -126,6 +127,14 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert default_cache() == tmp_path / "mine"
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    for name in ("NARRAVID_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # in no list of users
+    with pytest.raises(ConfigError, match="set NARRAVID_HOME"):
+        default_cache()
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NARRAVID_HOME", str(tmp_path / "home"))
@@ -164,6 +173,31 @@ def test_a_published_name_opens_from_the_cache(cache, small_s3d, tmp_path, monke
     (entry_folder(entry) / S3D_FILE).write_bytes(changed)
     with pytest.raises(DownloadError, match="is not what was stored"):
         narravid.load("s3d-howto100m")
+
+
+def test_what_belongs_to_a_model_is_held_against_its_record_too(cache, small_s3d):
+    entry, words = ENTRIES["s3d-howto100m"], ENTRIES["s3d-vocabulary"]
+    download_entry(entry, assets=[words], local_files=[small_s3d])
+    stored, beside = entry_folder(words) / WORDS_FILE, entry_folder(entry) / WORDS_FILE
+    whole = stored.read_bytes()
+    changed = whole.replace("oil".encode("utf-32-le"), "lio".encode("utf-32-le"))
+    assert changed != whole
+    beside.unlink()
+    beside.write_bytes(changed)  # a copy of its own, of the same size: the recorded one takes its place
+    narravid.load("s3d-howto100m")
+    assert beside.read_bytes() == whole
+    stored.write_bytes(changed)
+    with pytest.raises(DownloadError, match=rf"{WORDS_FILE} is not what was stored"):
+        narravid.load("s3d-howto100m")
+
+
+def test_a_cache_that_is_whole_is_only_read(cache, small_s3d):
+    entry = ENTRIES["s3d-howto100m"]
+    download_entry(entry, assets=[ENTRIES[name] for name in entry.assets], local_files=[small_s3d])
+    for lock in cache.rglob(".lock"):
+        lock.unlink()
+    assert narravid.load("s3d-howto100m", download=True)
+    assert not list(cache.rglob(".lock"))
 
 
 def test_what_lies_at_the_path_goes_before_a_name(cache, small_s3d, tmp_path, monkeypatch, model):

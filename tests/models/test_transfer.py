@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import socket
 
 import numpy as np
@@ -166,6 +168,48 @@ def test_redirects_lead_to_the_file_but_not_out_of_the_web(server, part, tmp_pat
     server.files["/round"] = Served(status=302, headers={"Location": "/round"})
     with pytest.raises(AddressError, match="302"):
         fetch(server, tmp_path / "other.part", "/round")
+
+
+@pytest.mark.parametrize("location", ["http://[", f"http://{'a' * 70}.org/file", "http://127.0.0.1:x/file"])
+def test_a_redirect_to_no_address(server, part, location):
+    server.files["/file"] = Served(status=302, headers={"Location": location})
+    with pytest.raises(AddressError, match="address|connection"):
+        fetch(server, part)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_page_that_ends_too_early(server, part, status):
+    headers = {"Content-Type": "text/html", "Transfer-Encoding": "chunked"}
+    server.files["/file"] = Served(b"ffff\r\n<html>", status=status, says_length=False, headers=headers)
+    with pytest.raises(WebPageError, match="web page|404"):
+        fetch(server, part)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "\xb2", "many"])
+def test_a_length_that_is_no_number(server, part, length):
+    server.files["/file"] = Served(CONTENT, says_length=False, headers={"Content-Length": length})
+    fetch(server, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_disk_that_is_full_while_the_file_comes(server, tmp_path):
+    server.files["/file"] = Served(CONTENT, headers=ETAG)
+    full = tmp_path / "full.part"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        with pytest.raises(
+            DownloadError, match=r"full\.part cannot be written \(File too large\); what came is"
+        ):
+            fetch(server, full)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert full.stat().st_size == 300_000
+    fetch(server, full)
+    assert full.read_bytes() == CONTENT
+    assert server.ranges()[-1] == "bytes=300000-"
 
 
 def test_no_connection_at_all(part):

@@ -48,12 +48,21 @@ class Record:
 
 
 def default_cache() -> Path:
-    """The folder of everything that Narravid keeps for a user."""
+    """The folder of everything that Narravid keeps for a user.
+
+    Raises:
+        ConfigError: If none is named and the user has no home.
+    """
     named = os.environ.get(HOME_VARIABLE)
     if named:
         return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "narravid"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "narravid"
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise ConfigError(
+            f"there is no home folder for the cache; set {HOME_VARIABLE} to a folder"
+        ) from error
 
 
 def entry_folder(entry: Entry, cache: Path | None = None) -> Path:

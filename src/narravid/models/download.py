@@ -15,7 +15,7 @@ from pathlib import Path
 
 from narravid.errors import CheckpointError, DownloadError
 from narravid.locks import hold_lock
-from narravid.models.cache import Record, check_stored, entry_folder, read_records
+from narravid.models.cache import Record, check_stored, entry_folder, is_cached, read_records
 from narravid.models.catalogue import Address, Entry, PublishedItem
 from narravid.models.catalogue_entries import find_entry
 from narravid.models.local_files import assign_local_files
@@ -232,7 +232,8 @@ def published_checkpoint(name: str, *, fetch: bool = False) -> Path:
     entry = find_entry(name)
     if entry.kind != "model":
         raise CheckpointError(name, f"this published name stands for {entry.kind}, not for a model")
-    if fetch:
+    assets = [find_entry(asset) for asset in entry.assets]
+    if fetch and not all(map(is_cached, (entry, *assets))):
         download(name, notify=logger.warning)
     path = entry_folder(entry) / entry.items[0].file_name
     if not path.is_file():
@@ -242,8 +243,10 @@ def published_checkpoint(name: str, *, fetch: bool = False) -> Path:
             "you have the file",
         )
     check_stored(path, thorough=False)
-    for asset in map(find_entry, entry.assets):
+    for asset in assets:
         for kept in (kept for item in asset.items for kept in item.kept_names):
-            if (entry_folder(asset) / kept).is_file():
-                link_beside(entry_folder(asset) / kept, path.parent / kept)
+            source = entry_folder(asset) / kept
+            if source.is_file():
+                check_stored(source, thorough=False)
+                link_beside(source, path.parent / kept)
     return path

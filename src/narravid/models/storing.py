@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -58,13 +59,13 @@ def store_member(name: str, source: Path, folder: Path, *, origin: str) -> None:
 
 def link_beside(path: Path, target: Path) -> None:
     """Let `target` be the same file as `path`: a second name for it or, where that cannot be, a copy."""
-    if target.exists() and target.stat().st_size == path.stat().st_size:
+    if target.exists() and filecmp.cmp(path, target):  # by size and time of change, else by content
         return
     target.unlink(missing_ok=True)
     try:
         os.link(path, target)
     except OSError:  # another disk, or a file system without such names
-        write_atomically(target, lambda temporary: _copy_content(path, temporary))
+        write_atomically(target, lambda temporary: _copy_with_time(path, temporary))
 
 
 def _fault(item: PublishedItem, num_bytes: int, sha256: str) -> str:
@@ -93,6 +94,10 @@ def _copy(source: Path, target: Path) -> None:
         source.replace(target)
     elif not (target.exists() and source.samefile(target)):
         write_atomically(target, lambda temporary: _copy_content(source, temporary))
+
+
+def _copy_with_time(source: Path, target: Path) -> None:
+    shutil.copy2(source, target)
 
 
 def _copy_content(source: Path, target: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from narravid.errors import DownloadError
 from narravid.files import write_json
+from narravid.models.transfer_opener import make_opener
 from narravid.progress import ProgressBar, progress_bar
 
 __all__ = ["AddressError", "WebPageError", "fetch_url", "remove_part"]
@@ -95,7 +96,7 @@ def fetch_url(url: str, part: Path, *, expected_bytes: int | None = None, descri
         DownloadError: If the disk has no room for it.
         WebPageError: If it gives a page for people.
     """
-    opener = _make_opener()
+    opener = make_opener()
     num_fruitless, received_any, began_again = 0, False, False
     while True:
         before = _size_of(part)
@@ -145,6 +146,8 @@ def _fetch_once(
             raise _refusal(error, start) from error
     except (OSError, http.client.HTTPException) as error:
         raise _ConnectionBrokeError(_why(error)) from error
+    except ValueError as error:  # a redirect to what is no address
+        raise AddressError(f"leads to no address ({error})") from error
     with response:
         start, total = _beginning(response, note, start)
         _check_answer(response, part, start=start, total=total, expected_bytes=expected_bytes)
@@ -168,10 +171,12 @@ def _headers(start: int, note: _Note | None) -> dict[str, str]:
 
 def _beginning(response: Any, note: _Note | None, start: int) -> tuple[int, int | None]:  # noqa: ANN401
     """Where the answer begins in the file, and how large the file is."""
-    length = response.headers.get("Content-Length")
+    length = re.fullmatch(r"[0-9]{1,18}", response.headers.get("Content-Length", "").strip())
     if response.status != HTTP_PARTIAL:
-        return 0, int(length) if length and length.isdigit() else None
-    said = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "").strip())
+        return 0, int(length[0]) if length else None
+    said = re.fullmatch(
+        r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})", response.headers.get("Content-Range", "").strip()
+    )
     total = int(said[2]) if said else None
     if said is None or int(said[1]) != start or (note is not None and note.total_bytes not in (None, total)):
         raise _PartOutdatedError("sends another part than was asked for")
@@ -189,8 +194,7 @@ def _check_answer(
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise AddressError("sends compressed content, though asked not to")
     if response.headers.get_content_type() == "text/html":
-        text = response.read(MAX_PAGE_BYTES).decode("utf-8", errors="replace")
-        raise WebPageError(response.url, text, "gives a web page in place of the file")
+        raise WebPageError(response.url, _page_text(response), "gives a web page in place of the file")
     if None not in (expected_bytes, total) and total != expected_bytes:
         raise AddressError(f"gives a file of {total:,} bytes, the published one has {expected_bytes:,}")
     free = shutil.disk_usage(part.parent).free
@@ -208,11 +212,16 @@ def _receive(
 ) -> None:
     remaining = None if total is None else (total - start) / BYTES_PER_MB
     described = f"{description} from {start / BYTES_PER_MB:.1f} MB" if start else description
-    with (
-        part.open("ab" if start else "wb") as file,
-        progress_bar(described, remaining, unit="MB") as bar,
-    ):
-        done = _copy(response, file, bar, start=start)
+    try:
+        with (
+            part.open("ab" if start else "wb") as file,
+            progress_bar(described, remaining, unit="MB") as bar,
+        ):
+            done = _copy(response, file, bar, start=start)
+    except OSError as error:  # faults of the connection have become others in _copy
+        raise DownloadError(
+            f"{part} cannot be written ({error.strerror or error}); what came is kept for the next try"
+        ) from error
     if total is not None and done < total:
         raise _ConnectionBrokeError("the connection broke off")
 
@@ -242,8 +251,16 @@ def _refusal(error: urllib.error.HTTPError, start: int) -> Exception:
     reason = f"{error.code} {error.reason}".strip()
     if error.code == HTTP_BEYOND_END and start:
         return _PartOutdatedError(reason)
-    page = error.read(MAX_PAGE_BYTES).decode("utf-8", errors="replace")
-    return WebPageError(error.url or "", page, reason)
+    return WebPageError(error.url or "", _page_text(error), reason)
+
+
+def _page_text(response: Any) -> str:  # noqa: ANN401
+    """A page for people, or nothing where the connection ends within it: that it is one is reason enough."""
+    try:
+        page: bytes = response.read(MAX_PAGE_BYTES)
+    except (OSError, http.client.HTTPException):
+        return ""
+    return page.decode("utf-8", errors="replace")
 
 
 def _validator(headers: Mapping[str, str]) -> str:
@@ -277,20 +294,3 @@ def _why(error: Exception) -> str:
     if isinstance(cause, TimeoutError):
         return f"no answer within {TIMEOUT_SECONDS:g} s"
     return f"no connection ({cause or type(error).__name__})"
-
-
-def _make_opener() -> urllib.request.OpenerDirector:
-    """An opener for http and https alone: a redirect to a file of this machine, or to FTP, leads nowhere."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPCookieProcessor(),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
