@@ -118,11 +118,11 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """The JSON value in a file.
 
     Raises:
-        ValueError: If the file is not JSON; the message names the file and the place.
+        ValueError: If the file is not JSON, or nested without end; the message names the file and the place.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 

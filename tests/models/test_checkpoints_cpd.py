@@ -282,7 +282,7 @@ def test_damaged_classifiers_are_refused(tmp_path, make):
     ("change", "message"),
     [
         ({"layer1.0.conv2.weight": torch.zeros(16, 5, 3, 3, 3)}, r"\(16, 5, 3, 3, 3\), expected"),
-        ({"layer1.0.conv2.weight": torch.zeros(16, 0, 3, 3, 3)}, r"\(16, 0, 3, 3, 3\), expected"),
+        ({"layer1.0.conv2.weight": torch.zeros(16, 0, 3, 3, 3)}, r"\(16, 0, 3, 3, 3\)"),
         ({"layer1.0.conv2.weight": torch.zeros(27, 1, 3, 3, 3)}, r"num_groups \(27\) must divide"),
     ],
 )

@@ -8,13 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 import narravid
+from models.small_aligners import small_aligner
+from models.small_cpd import small_cpd, small_extractor
 from models.small_models import small_config, small_model
+from models.small_viclip import small_viclip
 from narravid.errors import AnnotationError, CheckpointError, ConfigError
 from narravid.models.hub import save_model
 
@@ -210,11 +214,48 @@ def test_a_wrong_entry_of_the_configuration_is_named(folder):
         narravid.load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 200_000])
 def test_a_broken_configuration(folder, text):
     (folder / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"config\.json"):
         narravid.load(folder)
+
+
+@pytest.mark.parametrize("changes", [{"family": []}, {"family": {}}, {"config": None}, {"config": [3]}])
+def test_entries_of_another_kind(folder, changes):
+    edit_config(folder, **changes)
+    with pytest.raises(CheckpointError, match=r"unknown family|config must be an object"):
+        narravid.load(folder)
+
+
+LARGE = 8_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (small_aligner, ("num_encoder_layers",)),
+        (small_aligner, ("embed_dim",)),
+        (small_viclip, ("text", "num_layers")),
+        (small_cpd, ("text", "num_layers")),
+        (small_cpd, ("text", "max_positions")),
+        (small_cpd, ("video", "stem_channels")),
+        (small_extractor, ("video", "num_blocks")),
+    ],
+)
+@pytest.mark.parametrize("size", [LARGE, 20_000])
+def test_no_network_is_built_that_its_weights_cannot_fill(tmp_path, make, place, size):
+    save_model(make(), tmp_path / "model")
+    described = json.loads((tmp_path / "model" / "config.json").read_text())
+    entry = described["config"]
+    for key in place[:-1]:
+        entry = entry[key]
+    entry[place[-1]] = [size] * 4 if place[-1] == "num_blocks" else size
+    edit_config(tmp_path / "model", config=described["config"])
+    started = time.monotonic()
+    with pytest.raises(CheckpointError, match=f"{place[-1]}.*tensors in|wrong shape|Storage size"):
+        narravid.load(tmp_path / "model")
+    assert time.monotonic() - started < 5
 
 
 def test_incomplete_configuration(folder):

@@ -153,14 +153,18 @@ MISTAKES = [
 def test_what_cannot_be_loaded_says_why(talk, tmp_path, model, name, message):
     narravid.save_pretrained(model, tmp_path / "model")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
-    talk.hub.repositories["somebody/other"] = {"weights.bin": b"x", "config.json": b"{}"}
+    talk.hub.repositories["somebody/other"] = {
+        "weights.bin": b"x",
+        "model-00001-of-00030.safetensors": b"x",
+        "config.json": b"{}",
+    }
     talk.hub.repositories["somebody/gated"] = {"config.json": b"{}"}
     talk.hub.gated.add("somebody/gated")
     talk.hub.repositories["somebody/broken"] = {**whole, "model.safetensors": b"cut"}
     said = talk("load", name)
     assert message in said
     assert "\n" not in said
-    assert not any("weights.bin" in request for request in talk.hub.requests)
+    assert not any("weights.bin" in request or "00001" in request for request in talk.hub.requests)
 
 
 def test_what_cannot_be_pushed_says_why(talk, tmp_path, model):

@@ -7,7 +7,9 @@ import io
 import os
 import pickle
 import tarfile
+import tracemalloc
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,6 +209,47 @@ def test_a_tensor_that_repeats_itself_is_refused_before_it_fills_the_memory(tmp_
     torch.save({"conv1.conv1.weight": torch.zeros(1).expand(10**15)}, path)
     with pytest.raises(CheckpointError, match="claims 4,000,000,000,000,000 bytes, the file holds 4 of them"):
         load_published(path)
+
+
+def test_many_tensors_of_the_same_numbers_are_refused_before_they_fill_the_memory(tmp_path):
+    path = tmp_path / "weights.pth"
+    shared = torch.zeros(100_000)
+    torch.save({f"layer{number}": shared for number in range(50)}, path)
+    with pytest.raises(CheckpointError, match="claim 20,000,000 bytes together, the file holds 4"):
+        load_published(path)
+
+
+def test_empty_tensors_are_refused_whatever_they_claim(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"conv1.conv1.weight": torch.zeros(10**15, 0)}, path)
+    with pytest.raises(CheckpointError, match=r"is \(1000000000000000, 0\): there are no numbers in it"):
+        load_published(path)
+
+
+def test_compressed_parts_are_refused_before_they_fill_the_memory(tmp_path):
+    whole, path = tmp_path / "whole.pth", tmp_path / "weights.pth"
+    torch.save({"conv1.conv1.weight": torch.zeros(5)}, whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, bytes(10**8) if name.endswith("data.pkl") else source.read(name))
+    assert path.stat().st_size < 200_000
+    tracemalloc.start()
+    with pytest.raises(
+        CheckpointError, match=r"refused: a zip archive with compressed parts \(whole/data\.pkl"
+    ):
+        load_published(path)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+
+
+def test_an_archive_around_a_checkpoint_is_refused(tmp_path):
+    inner, path = tmp_path / "inner.pth", tmp_path / "weights.pth"
+    as_zip({"a": Shell(tmp_path / "it ran")}, inner)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(inner, "inner.pth")
+    with pytest.raises(CheckpointError, match="not a readable PyTorch file"):
+        load_published(path)
+    assert not (tmp_path / "it ran").exists()
 
 
 def test_tensors_that_are_not_ordinary_are_refused(tmp_path):

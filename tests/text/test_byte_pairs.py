@@ -99,6 +99,14 @@ def test_broken_files_are_named(tmp_path, content, message):
         BytePairTokenizer.load(path)
 
 
+def test_a_packed_file_that_would_fill_the_memory_is_refused(tmp_path):
+    path = tmp_path / "bomb.txt.gz"
+    path.write_bytes(gzip.compress(bytes(20_000_000)))
+    assert path.stat().st_size < 30_000
+    with pytest.raises(AnnotationError, match="more than 16,000,000 bytes unpacked"):
+        BytePairTokenizer.load(path)
+
+
 def test_mistakes_are_refused(tokenizer):
     with pytest.raises(ValueError, match="one string"):
         tokenizer("cut the")

@@ -152,3 +152,10 @@ def test_files_that_are_no_word2vec_are_refused(tmp_path, content, message):
 def test_words_and_vectors_belong_together(table):
     with pytest.raises(ValueError, match="table must"):
         WordVectors(WORDS, table)
+
+
+@pytest.mark.parametrize("table", [torch.zeros(1).expand(4, 10**14), torch.eye(4).to_sparse()])
+def test_a_table_whose_numbers_are_not_in_the_file_is_refused(tmp_path, table):
+    torch.save(table, tmp_path / "word2vec.pth")
+    with pytest.raises(CheckpointError, match="are in the file"):
+        load_word_vectors(tmp_path / "word2vec.pth", Vocabulary(["add", "oil", "pan"]))

@@ -29,6 +29,9 @@ PARALLEL_PREFIX = "module."
 
 BATCH_COUNT = ".num_batches_tracked"
 
+MAX_SHARING = 4
+"""So many times the size of its file may all tensors have together; two networks may share a third."""
+
 CONTAINER_KEYS = ("state_dict", "model")
 """Where published files keep the tensors when they are not flat."""
 
@@ -87,6 +90,7 @@ def open_published(path: Path, asset_path: Path | None = None) -> PublishedFile:
         for key, value in entries.items()
         if isinstance(value, torch.Tensor)
     }
+    _check_total(path, tensors)
     if not tensors:
         found = ", ".join(str(key) for key in list(entries)[:5]) or "nothing"
         raise CheckpointError(path, f"no tensors in it; its entries begin with: {found}")
@@ -97,6 +101,15 @@ def open_published(path: Path, asset_path: Path | None = None) -> PublishedFile:
     if prefixed:
         tensors = {key.removeprefix(PARALLEL_PREFIX): value for key, value in tensors.items()}
     return PublishedFile(path, tensors, prefixed, asset_path)
+
+
+def _check_total(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Tensors may share their numbers, of which each gets a copy; a few bytes must not fill the memory so."""
+    claimed, held = sum(tensor.nbytes for tensor in tensors.values()), path.stat().st_size
+    if claimed > MAX_SHARING * held:
+        raise CheckpointError(
+            path, f"its tensors claim {claimed:,} bytes together, the file holds {held:,} of them"
+        )
 
 
 def find_asset(file: PublishedFile, names: Sequence[str], *, what: str) -> Path:

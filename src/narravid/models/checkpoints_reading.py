@@ -13,6 +13,7 @@ import pickletools
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -115,13 +116,15 @@ def check_plain_tensor(path: Path, key: str, tensor: torch.Tensor) -> torch.Tens
     A few bytes can claim to be a tensor of any size, by repeating themselves; a copy would take all memory.
 
     Raises:
-        CheckpointError: If the tensor is sparse, quantised, without data, or larger than what holds it.
+        CheckpointError: If the tensor is sparse, quantised, without data, empty, or larger than its storage.
     """
     plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
     if not plain or tensor.is_nested:
         raise CheckpointError(
             path, f"{key} is no ordinary tensor (sparse, quantised, nested or without data)"
         )
+    if tensor.numel() == 0:  # its other sizes would be believed, and cost nothing to write
+        raise CheckpointError(path, f"{key} is {tuple(tensor.shape)}: there are no numbers in it")
     if tensor.nbytes > tensor.untyped_storage().nbytes():
         held = tensor.untyped_storage().nbytes()
         raise CheckpointError(path, f"{key} claims {tensor.nbytes:,} bytes, the file holds {held:,} of them")
@@ -136,6 +139,8 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_pytorch(path: Path, *, mapped: bool) -> object:
+    if mapped:
+        _refuse_compressed(path)
     try:
         with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
             # Whether an odd pickle can be read shows in a moment; a warning before it tells nothing.
@@ -155,6 +160,23 @@ def _read_pytorch(path: Path, *, mapped: bool) -> object:
             "not a readable PyTorch file; was the download cut short? "
             f"({path.stat().st_size} bytes; {type(error).__name__}: {_first_line(error)})",
         ) from error
+
+
+def _refuse_compressed(path: Path) -> None:
+    """PyTorch compresses no tensors: such parts cannot be mapped, and a few bytes may fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # TorchScript compresses its programs, and is told to be TorchScript.
+            parts = [part for part in archive.infolist() if "/code/" not in part.filename]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return  # cut short or damaged, which PyTorch's own reader says
+    compressed = [part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED]
+    if compressed:
+        raise CheckpointError(
+            path,
+            f"refused: a zip archive with compressed parts ({compressed[0]}), which PyTorch does not write; "
+            "unpack it if the checkpoint is within, or zip its parts again without compression (zip -0)",
+        )
 
 
 def _refuse(path: Path, error: pickle.UnpicklingError) -> NoReturn:

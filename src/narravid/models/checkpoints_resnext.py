@@ -32,7 +32,7 @@ def _recognises(tensors: Mapping[str, torch.Tensor]) -> bool:
 def _build(file: PublishedFile) -> ResNeXtExtractor:
     """The extractor of a file; number of blocks, groups and classes are read off its keys and shapes."""
     grouped = tuple(file.tensors[GROUPED_KEY].shape)
-    if len(grouped) != 5 or 0 in grouped or grouped[0] % grouped[1]:
+    if len(grouped) != 5 or grouped[0] % grouped[1]:
         raise CheckpointError(file.path, f"{GROUPED_KEY} is {grouped}, expected (128, 4, 3, 3, 3)")
     try:
         video = ResNeXt3DConfig(

@@ -7,6 +7,7 @@ and what the family needs besides, such as `vocabulary.json`. A run folder holds
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -171,13 +172,14 @@ def _on_device(model: nn.Module, device: torch.device | str) -> Model:
 def _load_folder(folder: Path) -> nn.Module:
     described = _read_config(folder)
     family = FAMILIES[described["family"]]
-    with torch.device("meta"):  # no time spent on initial values that are replaced at once
-        model = family.build(described["config"], folder)
     weights = folder / WEIGHTS_FILE
     try:
         tensors = load_file(weights)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(weights, f"unreadable; was it cut short? ({error})") from error
+    _check_sizes(folder, described["config"], num_tensors=len(tensors), num_bytes=weights.stat().st_size)
+    with torch.device("meta"):  # no time spent on initial values that are replaced at once
+        model = family.build(described["config"], folder)
     load_tensors_strictly(model, tensors, path=weights, keep_precision=True)
     if model.weights_hash != described["weights_hash"]:
         raise CheckpointError(
@@ -186,6 +188,23 @@ def _load_folder(folder: Path) -> nn.Module:
             f"{CONFIG_FILE} says; copy or save the model again",
         )
     return model.eval()
+
+
+def _check_sizes(folder: Path, config: Mapping[str, Any], *, num_tensors: int, num_bytes: int) -> None:
+    """Refuse numbers that no network of these weights can have, before somebody's folder has one built.
+
+    Layers and blocks have a tensor each at least, all other sizes a byte for each of what they count.
+    """
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            _check_sizes(folder, value, num_tensors=num_tensors, num_bytes=num_bytes)
+        most = num_tensors if key.endswith(("_layers", "_blocks")) else num_bytes
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(number, int | float) and number > most for number in numbers):
+            raise CheckpointError(
+                folder / CONFIG_FILE,
+                f"{key} is {value}, and {WEIGHTS_FILE} has {num_tensors} tensors in {num_bytes:,} bytes",
+            )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -204,11 +223,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"written in format version {described.get('format_version')!r}, this program reads "
             f"{FORMAT_VERSION}; update narravid",
         )
-    if described.get("family") not in FAMILIES:
+    if described.get("family") not in list(FAMILIES):  # a list, for what cannot be hashed
         raise CheckpointError(
             path, f"unknown family {described.get('family')!r}; known are: {', '.join(FAMILIES)}"
         )
     absent = [key for key in ("config", "weights_hash") if key not in described]
     if absent:
         raise CheckpointError(path, "entries are missing", missing=absent)
+    if not isinstance(described["config"], dict):
+        raise CheckpointError(path, f"config must be an object, got {described['config']!r}")
     return described

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from narravid.errors import CheckpointError
+from narravid.text.byte_pairs import MERGES_FILE
+from narravid.text.word_pieces import PIECES_FILE
+from narravid.text.words import VOCABULARY_FILE
 
 __all__ = ["HUGGING_FACE_PREFIX", "fetch_model_folder"]
 
 HUGGING_FACE_PREFIX = "hf:"
-MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.txt.gz", "*.npy"]
-"""What a model folder may hold; weights in pickles and programs are not fetched."""
+MODEL_FILES = ["config.json", "model.safetensors", VOCABULARY_FILE, PIECES_FILE, MERGES_FILE]
+"""All that a model folder may hold and a reader wants; the many files of other models are not fetched."""
 
 
 def fetch_model_folder(reference: str) -> Path:

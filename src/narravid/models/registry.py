@@ -65,7 +65,7 @@ class Family:
             return self.model_class(
                 from_dict(self.config_class, config, source=str(folder / "config.json")), *assets
             )
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # sizes that contradict each other, or overflow
             raise CheckpointError(folder, str(error)) from error
 
 

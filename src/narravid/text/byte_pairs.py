@@ -28,6 +28,9 @@ MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
 NUM_MERGES = 48894
 """Pairs of the published file that count; the rest of it is not used."""
 
+MAX_BYTES = 16_000_000
+"""Of the unpacked file, five times CLIP's: a small packed one of a stranger could fill the memory."""
+
 END_OF_WORD = "</w>"
 PAIR_RULE = "two symbols and a space, each a byte or what an earlier pair makes"
 START_TEXT, END_TEXT = "<|startoftext|>", "<|endoftext|>"
@@ -83,8 +86,13 @@ class BytePairTokenizer:
             ValueError: If context_length is below 3.
         """
         try:
-            content = path.read_bytes()
-            text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+            with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise AnnotationError(
+                    path, f"more than {MAX_BYTES:,} bytes unpacked; CLIP's pairs take 3.2 million"
+                )
+            text = content.decode()
         except FileNotFoundError as error:
             raise AnnotationError(
                 path, f"there is no such file; CLIP publishes it as {MERGES_FILE}"

@@ -173,4 +173,7 @@ def _read(path: Path) -> torch.Tensor:
         raise CheckpointError(path, f"not a file of word vectors: {error}".split("\n")[0]) from error
     if not isinstance(table, torch.Tensor):
         raise CheckpointError(path, f"word vectors are one tensor, got {type(table).__name__}")
+    whole = table.layout == torch.strided and not table.is_quantized and not table.is_meta
+    if not whole or table.nbytes > table.untyped_storage().nbytes():  # a few bytes may claim any size
+        raise CheckpointError(path, f"not all numbers of its {tuple(table.shape)} tensor are in the file")
     return table
