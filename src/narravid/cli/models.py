@@ -75,14 +75,20 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 
 def _table(entries: list[Entry]) -> str:
-    """Lines of columns, never cut: names are there to be copied."""
-    rows = [("name", "kind", "size", "licence", "cached", "addresses")]
+    """Lines under their kinds, as wide as 80 columns and never cut: names are there to be copied."""
+    rows = [("name", "size", "licence", "cached", "addresses")]
     for entry in entries:
         cached = "yes" if is_cached(entry) else "no"
-        rows.append((entry.name, entry.kind, _size(entry), entry.licence, cached, _addresses(entry)))
+        rows.append((f"  {entry.name}", _size(entry), entry.licence, cached, _addresses(entry)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    heading, *lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+    table = [heading]
+    for kind in dict.fromkeys(entry.kind for entry in entries):
+        table.append(f"{kind}:")
+        table += [line for line, entry in zip(lines, entries, strict=True) if entry.kind == kind]
+    return "\n".join(table)
 
 
 def _details(entry: Entry) -> str:
@@ -111,14 +117,14 @@ def _size(entry: Entry) -> str:
     if entry.known_bytes is None:
         return "unknown"
     unit = next(unit for unit, size in BYTES_PER_UNIT.items() if entry.known_bytes >= size)
-    return f"{'' if entry.exact_size else 'about '}{entry.known_bytes / BYTES_PER_UNIT[unit]:.0f} {unit}"
+    return f"{'' if entry.exact_size else '~'}{entry.known_bytes / BYTES_PER_UNIT[unit]:.0f} {unit}"
 
 
 def _addresses(entry: Entry) -> str:
     if entry.known_dead:
-        return "known dead"
+        return "all dead"
     if entry.by_hand:
-        return "by browser only"
+        return "by browser"
     addresses = [address for item in entry.items for address in item.addresses]
     num_dead = sum(address.dead_since is not None for address in addresses)
-    return f"{len(addresses)}, {num_dead} known dead" if num_dead else f"{len(addresses)}"
+    return f"{len(addresses)}, {num_dead} dead" if num_dead else f"{len(addresses)}"
