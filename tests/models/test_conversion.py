@@ -73,6 +73,17 @@ def test_what_training_adds_is_left_behind(tmp_path):
 
 def test_other_files_are_not_overwritten(tmp_path):
     path = write_published_s3d(tmp_path / "published")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
     with pytest.raises(ValueError, match="is no model folder"):
-        convert_published(path, path.parent)
-    assert path.exists()
+        convert_published(path, tmp_path / "notes")
+    assert (tmp_path / "notes" / "a.txt").read_text() == "mine"
+
+
+def test_a_file_within_the_folder_to_be_replaced_is_kept(tmp_path):
+    path = write_published_s3d(tmp_path / "published")
+    convert_published(path, tmp_path / "model")
+    again = write_published_s3d(tmp_path / "model")
+    with pytest.raises(ValueError, match="lies in .*; the model needs a folder of its own"):
+        convert_published(again, tmp_path / "model")
+    assert again.exists()

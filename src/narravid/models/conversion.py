@@ -43,8 +43,10 @@ def convert_published(path: Path, folder: Path, *, vocabulary_path: Path | None 
         CheckpointError: If the file is unreadable, refused, of no known family, incomplete or without its
             word list.
         AnnotationError: If the word list is unreadable.
-        ValueError: If other files are in the way of the folder.
+        ValueError: If other files are in the way of the folder, or the file lies in it.
     """
+    if folder.resolve() in path.resolve().parents:
+        raise ValueError(f"{path} lies in {folder}; the model needs a folder of its own")
     file = open_published(path, vocabulary_path)
     family = family_of_file(file)
     built: Any = family.build(file)  # every family builds a module that is a Model
