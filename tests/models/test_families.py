@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fidelity.fill import GOLDEN, Entries, published_entries, s3d_entries
+from models.plain_resnet2d import resnet_shapes
 from narravid.errors import CheckpointError
 from narravid.models.catalogue_entries import ENTRIES
 from narravid.models.checkpoints import PUBLISHED_FAMILIES, family_of_file
@@ -112,16 +113,12 @@ def test_the_aligner_under_all_its_names(name, sentence_model, twin):
     assert families_of(tensors) == [TAN]
 
 
-def test_the_image_network_of_torchvision():
-    transformers = pytest.importorskip("transformers")
-    assert transformers
-    shapes = {
-        "conv1.weight": (64, 3, 7, 7),
-        "layer1.0.conv3.weight": (256, 64, 1, 1),
-        "fc.weight": (1000, 2048),
-    }
-    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+def test_the_image_network_of_torchvision_is_none_of_those_in_three_dimensions():
+    shapes = resnet_shapes((3, 8, 36, 3), (256, 512, 1024, 2048), stem_dim=64, num_classes=1000)
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes}
     assert families_of(tensors) == [RESNET]
+    deep = {key: tensor[:, :, None] if tensor.ndim == 4 else tensor for key, tensor in tensors.items()}
+    assert RESNET not in families_of(deep)
 
 
 def test_other_networks_are_known_by_none(tmp_path):
