@@ -16,9 +16,7 @@ LOCK_NAME = ".lock"
 
 
 @contextmanager
-def hold_lock(
-    folder: Path, *, busy: str, on_wait: Callable[[], None] | None = None
-) -> Iterator[None]:
+def hold_lock(folder: Path, *, busy: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a folder while the block runs; the system frees it when this process dies, however it dies.
 
     Args:
