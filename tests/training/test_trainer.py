@@ -109,9 +109,7 @@ class GrownTask(LineTask):
 
 
 def test_logits_out_of_range_stop_the_run_as_a_lost_number_does(tmp_path):
-    with pytest.raises(
-        NonFiniteError, match=r"scores must lie within ±10000, got 30000.*at step 1;"
-    ):
+    with pytest.raises(NonFiniteError, match=r"scores must lie within ±10000, got 30000.*at step 1;"):
         make_trainer(tmp_path, GrownTask()).fit()
     assert (tmp_path / "failed_batch_step_00000001.pt").is_file()
 
