@@ -40,6 +40,8 @@ def scores_by_definition(queries, gallery, similarity):
         left = left / np.linalg.norm(left, axis=1, keepdims=True).clip(min=1e-300)
         right = right / np.linalg.norm(right, axis=1, keepdims=True).clip(min=1e-300)
     reach = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1).max()
+    if similarity == "cosine":
+        reach = np.ones(len(left))
     steps = np.where(reach > 0, 2.0 ** (np.floor(np.log2(np.where(reach > 0, reach, 1))) + 1 - 30), 1)
     return torch.from_numpy(np.round(left @ right.T / steps[:, None]))
 
@@ -109,6 +111,16 @@ def test_most_pairs_are_decided_without_a_product_in_double_precision(monkeypatc
     assert 0 < sum(checked[1:]) <= 0.005 * 300 * 400
 
 
+def test_under_cosine_the_grid_is_the_same_for_all_queries():
+    # Scores 0.5 and 0.5 + x: the grid has 2^30 steps up to 2, the power of two above the greatest cosine.
+    query = torch.tensor([[3.0, 0.0]], dtype=torch.float64)
+    for difference, num_tied in [(0.4, 2), (0.6, 1)]:
+        cosines = torch.tensor([0.5, 0.5 + difference * 2.0**-29], dtype=torch.float64)
+        gallery = torch.stack([cosines, (1 - cosines**2).sqrt()], dim=1) * 7
+        counts = rank_counts_from_embeddings(query, gallery, similarity="cosine", targets=[0])
+        assert counts.num_tied.tolist() == [num_tied]
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e-18, 1e17])
 def test_the_bound_holds_where_float32_runs_out(scale):
     queries, gallery = draw_embeddings(4, 60, 70)
@@ -162,6 +174,8 @@ def test_a_vector_whose_square_is_beyond_float64_is_named():
     gallery[1] = 1e160
     with pytest.raises(ValueError, match=r"^gallery\[1\] is too long a vector to be multiplied in float64$"):
         rank_counts_from_embeddings(torch.ones(3, 2), gallery)
+    with pytest.raises(ValueError, match=r"^gallery\[1\] is too long a vector"):
+        rank_counts_from_embeddings(torch.ones(3, 2), gallery, similarity="cosine")
 
 
 def test_parallel_vectors_of_any_length_tie_under_cosine():
