@@ -142,12 +142,13 @@ class _Side:
         self.rows = rows
         self.dim = rows.shape[1]
         self.is_cosine = similarity == "cosine"
-        self.lengths = torch.cat([rows[part].double().norm(dim=1) for part in self._parts()])
+        if self.is_cosine:  # exactly 1: the last bit of a length must not choose a query's grid
+            self.lengths = torch.ones(len(rows), dtype=torch.float64, device=rows.device)
+        else:
+            self.lengths = torch.cat([self.exact(part).norm(dim=1) for part in self._parts()])
         too_long = (~self.lengths.square().isfinite()).nonzero()
         if len(too_long):
             raise ValueError(f"{name}[{int(too_long[0])}] is too long a vector to be multiplied in float64")
-        if self.is_cosine:  # exactly 1: the last bit of a length must not choose a query's grid
-            self.lengths = torch.ones_like(self.lengths)
         self.exponent = int(torch.frexp(self.lengths.max()).exponent)
 
     def __len__(self) -> int:
