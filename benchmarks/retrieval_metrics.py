@@ -7,7 +7,7 @@ the matrix and in less than 1 GiB, in less than 1/3 of the time of their product
 
 Three ways to sort are timed, each until the rank of the right entry of every row is known:
   np.sort     the published programs: sort the negated rows, subtract the diagonal, look for zeros. It needs
-              the values only, and NumPy sorts those with AVX-512 where the processor has it. There the product
+              the values only, and NumPy sorts those with AVX-512 where the processor has it. There a product
               alone takes a third of product and sort, and the second claim cannot hold against this way.
   np.argsort  order the entries of each row, look for the right one.
   torch.sort  the same with PyTorch.
