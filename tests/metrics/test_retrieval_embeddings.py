@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import narravid.metrics.embedding_pairs as embedding_pairs
+import narravid.metrics.embedding_sides as embedding_sides
 import narravid.metrics.retrieval_embeddings as retrieval_embeddings
 from narravid.metrics import (
     bidirectional_rank_counts_from_embeddings,
@@ -80,7 +81,8 @@ def test_blocks_from_embeddings_equal_the_whole_matrix(
         patch.setattr(embedding_pairs, "BLOCK_COLUMNS", sizes[1])
         patch.setattr(embedding_pairs, "CACHED_SCORES", sizes[2])
         patch.setattr(embedding_pairs, "STRIP_SCORES", sizes[2])
-        patch.setattr(embedding_pairs, "CHECKED_PAIRS", sizes[2])
+        patch.setattr(embedding_sides, "CACHED_SCORES", sizes[2])
+        patch.setattr(embedding_sides, "CHECKED_PAIRS", sizes[2])
         patch.setattr(embedding_pairs, "MAX_UNDECIDED", max_undecided)
         counts = rank_counts_from_embeddings(queries, gallery, similarity=similarity, targets=of_query)
         both = bidirectional_rank_counts_from_embeddings(
@@ -93,16 +95,16 @@ def test_blocks_from_embeddings_equal_the_whole_matrix(
 
 def test_most_pairs_are_decided_without_a_product_in_double_precision(monkeypatch):
     checked = []
-    products = embedding_pairs.EmbeddingPairs.products
+    products = embedding_sides.products
 
-    def spy(self, query_places, gallery_places):
+    def spy(queries, gallery, *, query_places, gallery_places):
         checked.append(len(query_places))
-        return products(self, query_places, gallery_places)
+        return products(queries, gallery, query_places=query_places, gallery_places=gallery_places)
 
     def refuse(*arguments):
         raise AssertionError("no block needs this")
 
-    monkeypatch.setattr(embedding_pairs.EmbeddingPairs, "products", spy)
+    monkeypatch.setattr(embedding_sides, "products", spy)
     monkeypatch.setattr(embedding_pairs.EmbeddingPairs, "_count_exactly", refuse)
     queries, gallery = draw_embeddings(0, 300, 400, dim=64)
     counts = rank_counts_from_embeddings(queries, gallery, targets=torch.arange(300))

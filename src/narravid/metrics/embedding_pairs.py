@@ -6,25 +6,19 @@ smaller, so vectors that are equal, or parallel under cosine, tie wherever they 
 depend on how the work is cut. On a CPU most pairs never need that product: a float32 one, twice as fast,
 differs from it by less than a bound that holds for every order of summation (Higham, Accuracy and Stability
 of Numerical Algorithms, section 3.1), and so decides all pairs but the few whose scores lie closer to the
-right one.
+right one. Where the processor multiplies bfloat16 faster still, such a product comes first (`screening`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from narravid.metrics.ranking import (
-    CACHED_SCORES,
-    CACHED_SCORES_CUDA,
-    Array,
-    RankCounts,
-    RankTally,
-    check_finite,
-    tiles,
-)
+from narravid.metrics.embedding_sides import Direction, Side
+from narravid.metrics.ranking import CACHED_SCORES, CACHED_SCORES_CUDA, Array, RankCounts, tiles
+from narravid.metrics.screening import ScreenedProduct, is_screening_fast
 from narravid.types import Similarity
 
 __all__ = ["EmbeddingPairs"]
@@ -37,18 +31,13 @@ STRIP_SCORES = 2**17
 """Scores that one thread compares at a time: few enough for the cache of one core."""
 MAX_STRIP_ROWS = 255
 """Rows compared at a time, at most: so many can be counted in bytes."""
-CHECKED_PAIRS = 2**11
-"""Pairs multiplied out one by one at a time."""
+LEAST_SCREENED = 2**22
+"""Scores from which it is worth finding out whether the processor is faster in bfloat16."""
 MAX_UNDECIDED = 1 / 64
 """Share of undecided pairs above which a block is multiplied out in float64 instead."""
-GRID_BITS = 30
-"""Scores are told apart if they differ by more than 2^-GRID_BITS of the greatest possible one."""
-ROUNDING = 2.0**-24
-"""Largest relative error of rounding to float32, for values of at least SMALLEST."""
-SMALLEST = 2.0**-126
-"""Smallest normal float32, hence the largest absolute error of rounding a smaller value, even to zero."""
-MIN_EXPONENT = -1022
-"""Of the normal float64 numbers; two to its negative is one of them too."""
+
+
+_Filter = Callable[[slice, slice, list[Direction]], bool]
 
 
 class EmbeddingPairs:
@@ -65,13 +54,16 @@ class EmbeddingPairs:
             squared.
     """
 
+    _is_screened: bool | None = None
+    """Whether to screen by a bfloat16 product; None: if it is faster. The counts are the same."""
+
     def __init__(
         self, queries: Array, gallery: Array, similarity: Similarity, *, names: tuple[str, str]
     ) -> None:
         if similarity not in ("dot", "cosine"):
             raise ValueError(f"similarity must be 'dot' or 'cosine', got {similarity!r}")
-        self.queries = _Side(names[0], queries, similarity)
-        self.gallery = _Side(names[1], gallery, similarity)
+        self.queries = Side(names[0], queries, similarity)
+        self.gallery = Side(names[1], gallery, similarity)
         if self.queries.dim != self.gallery.dim:
             raise ValueError(
                 f"{names[0]} and {names[1]} must have one width D, "
@@ -93,30 +85,30 @@ class EmbeddingPairs:
         """
         directions = []
         if gallery_of_query is not None:
-            directions.append(_Direction(self, gallery_of_query, axis=0))
+            directions.append(Direction(self.queries, self.gallery, gallery_of_query, axis=0))
         if query_of_gallery is not None:
-            directions.append(_Direction(self, query_of_gallery, axis=1))
-        # Graphics cards may round float32 products more coarsely than the bound allows.
-        is_filtered = not self.queries.rows.is_cuda
-        rounded = _RoundedProduct(self.queries, self.gallery) if is_filtered else None
+            directions.append(Direction(self.queries, self.gallery, query_of_gallery, axis=1))
+        filters = self._filters(directions)
         for rows, columns in tiles(self.shape, BLOCK_SCORES, max_columns=BLOCK_COLUMNS):
-            if rounded is None or not rounded.count(rows, columns, directions):
+            if not any(count(rows, columns, directions) for count in filters):
                 self._count_exactly(rows, columns, directions)
         return [direction.tally.counts() for direction in directions]
 
-    def products(self, query_places: torch.Tensor, gallery_places: torch.Tensor) -> torch.Tensor:
-        """(n,) float64 products of n pairs, each computed in the same way whatever stands beside it."""
-        parts = [
-            (self.queries.exact(queries) * self.gallery.exact(gallery)).sum(dim=1)
-            for queries, gallery in zip(
-                torch.split(query_places, CHECKED_PAIRS),
-                torch.split(gallery_places, CHECKED_PAIRS),
-                strict=True,
-            )
-        ]
-        return torch.cat(parts)
+    def _filters(self, directions: list[Direction]) -> list[_Filter]:
+        """Ways to count a block by products that are only roughly right, the fastest first."""
+        if self.queries.rows.is_cuda:  # graphics cards may round products more coarsely than the bounds allow
+            return []
+        queries, gallery = self.queries.rounded(), self.gallery.rounded()
+        filters: list[_Filter] = [_RoundedProduct(queries, gallery).count]
+        is_screened = self._is_screened
+        if is_screened is None:
+            num_scores = self.shape[0] * self.shape[1]
+            is_screened = num_scores >= LEAST_SCREENED and is_screening_fast(self.queries.dim)
+        if is_screened:
+            filters.insert(0, ScreenedProduct(queries, gallery, directions).count)
+        return filters
 
-    def _count_exactly(self, rows: slice, columns: slice, directions: list[_Direction]) -> None:
+    def _count_exactly(self, rows: slice, columns: slice, directions: list[Direction]) -> None:
         block = self.queries.exact(rows) @ self.gallery.exact(columns).T
         for strip, lines in _strips(block, rows):
             buffer = torch.empty_like(strip)
@@ -129,123 +121,18 @@ class EmbeddingPairs:
                 tally.add(scores, lines, columns, buffer=buffer)
 
 
-class _Side:
-    """The vectors of one side, of which float64 copies are made only of what is being multiplied."""
-
-    def __init__(self, name: str, embeddings: Array, similarity: Similarity) -> None:
-        rows = torch.as_tensor(embeddings).detach()
-        if rows.ndim != 2 or 0 in rows.shape or not rows.dtype.is_floating_point:
-            raise ValueError(
-                f"{name} must be (N, D) floating point and not empty, got {tuple(rows.shape)} {rows.dtype}"
-            )
-        check_finite(name, rows)
-        self.rows = rows
-        self.dim = rows.shape[1]
-        self.is_cosine = similarity == "cosine"
-        if self.is_cosine:  # exactly 1: the last bit of a length must not choose a query's grid
-            self.lengths = torch.ones(len(rows), dtype=torch.float64, device=rows.device)
-        else:
-            self.lengths = torch.cat([self.exact(part).norm(dim=1) for part in self._parts()])
-        too_long = (~self.lengths.square().isfinite()).nonzero()
-        if len(too_long):
-            raise ValueError(f"{name}[{int(too_long[0])}] is too long a vector to be multiplied in float64")
-        self.exponent = int(torch.frexp(self.lengths.max()).exponent)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def exact(self, places: slice | torch.Tensor) -> torch.Tensor:
-        """(n, D) float64."""
-        vectors = self.rows[places].double()
-        if not self.is_cosine:
-            return vectors
-        # First by a power of two, which changes no digit, because squares of float64 have a range too.
-        exponents = torch.frexp(vectors.abs().amax(dim=1, keepdim=True)).exponent.clamp_min(MIN_EXPONENT)
-        smallest = torch.finfo(torch.float64).tiny
-        return torch.nn.functional.normalize(torch.ldexp(vectors, -exponents), dim=1, eps=smallest)
-
-    def rounded(self) -> np.ndarray:
-        """All vectors in float32, contiguous, scaled by a power of two to lengths below 1."""
-        vectors = torch.empty(self.rows.shape, dtype=torch.float32)
-        for part in self._parts():
-            vectors[part] = torch.ldexp(self.exact(part), torch.tensor(-self.exponent)).float()
-        return vectors.numpy()
-
-    def _parts(self) -> Iterator[slice]:
-        height = max(1, CACHED_SCORES // self.dim)
-        return (slice(start, start + height) for start in range(0, len(self.rows), height))
-
-
-class _Direction:
-    """What it takes to count for the queries along one axis.
-
-    Attributes:
-        tally: The counts; its right scores are whole numbers of steps.
-        steps: (N,) float64, the step of each query's grid.
-        low: (N,) float32; a scaled float32 product below it is surely worse than the right entry.
-        high: (N,) float32; one above it is surely better.
-    """
-
-    def __init__(self, pairs: EmbeddingPairs, targets: torch.Tensor, *, axis: int) -> None:
-        own, other = (pairs.gallery, pairs.queries) if axis else (pairs.queries, pairs.gallery)
-        self.pairs = pairs
-        targets = targets.to(own.rows.device)
-        places = torch.arange(len(own), device=targets.device)
-        products = pairs.products(targets, places) if axis else pairs.products(places, targets)
-        reach = own.lengths * other.lengths.max()
-        self.steps = torch.ldexp(torch.ones_like(reach), torch.frexp(reach).exponent - GRID_BITS)
-        self.tally = RankTally((products / self.steps).round(), axis=axis, targets=targets)
-
-        # `dim` roundings in the terms and their sum, one in each factor, and some more for the terms of
-        # second order, which are far smaller; then both scores' way to the grid; then what underflows.
-        error = (own.dim + 8) * ROUNDING * reach + self.steps
-        scale = torch.tensor(-own.exponent - other.exponent, device=reach.device)
-        center = torch.ldexp(products, scale)
-        error = torch.ldexp(error, scale) + 4 * own.dim * SMALLEST
-        infinity = torch.tensor(torch.inf, device=reach.device)
-        self.low = torch.nextafter((center - error).float(), -infinity)
-        self.high = torch.nextafter((center + error).float(), infinity)
-
-    def decide(self, strip: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Compare scaled float32 products with the bounds.
-
-        With NumPy, on one thread: after a product NumPy's threads stay awake for a while and would stand in
-        the way of PyTorch's, and its comparisons are as fast as the memory.
-
-        Returns:
-            How many products of each of the strip's queries are surely better, and the places in the
-            flattened strip of those that may be better, equal or worse.
-        """
-        low, high = (self.tally.part(bound, rows, columns).numpy() for bound in (self.low, self.high))
-        is_above = strip > high
-        if self.tally.axis:
-            above = np.add.reduce(is_above.view(np.uint8), axis=0, dtype=np.uint8)
-        else:
-            above = np.array([np.count_nonzero(line) for line in is_above])
-        return above, np.flatnonzero(is_above != (strip >= low))
-
-    def check(self, query_places: torch.Tensor, gallery_places: torch.Tensor) -> None:
-        """Count in pairs that no float32 product has decided."""
-        own, other = (gallery_places, query_places) if self.tally.axis else (query_places, gallery_places)
-        is_right = other == self.tally.targets[own]
-        self.tally.add_pairs(self.tally.right[own[is_right]], own[is_right])
-        own = own[~is_right]
-        products = self.pairs.products(query_places[~is_right], gallery_places[~is_right])
-        self.tally.add_pairs((products / self.steps[own]).round(), own)
-
-
 class _RoundedProduct:
     """Counts a block by its float32 product.
 
     NumPy's product, because PyTorch's float32 one may be told to round its factors to bfloat16.
     """
 
-    def __init__(self, queries: _Side, gallery: _Side) -> None:
-        self.queries = queries.rounded()
-        self.gallery = gallery.rounded()
+    def __init__(self, queries: torch.Tensor, gallery: torch.Tensor) -> None:
+        self.queries = queries.numpy()
+        self.gallery = gallery.numpy()
         self._memory = np.empty(0, dtype=np.float32)
 
-    def count(self, rows: slice, columns: slice, directions: list[_Direction]) -> bool:
+    def count(self, rows: slice, columns: slice, directions: list[Direction]) -> bool:
         """Count a block, unless its float32 product leaves too many pairs undecided.
 
         Returns:

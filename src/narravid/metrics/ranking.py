@@ -111,12 +111,15 @@ class RankTally:
         if tied is not None:
             self._tied[queries] += tied.long()
 
+    def add_better(self, queries: torch.Tensor) -> None:
+        """Count in a better gallery entry for each of n queries, (n,) int64, which may repeat."""
+        self._better += torch.bincount(queries, minlength=len(self.right))
+
     def add_pairs(self, scores: torch.Tensor, queries: torch.Tensor) -> None:
         """Count in (n,) scores of gallery entries for n queries, (n,) int64, which may repeat."""
         right = self.right[queries]
-        num_queries = len(self.right)
-        self._better += torch.bincount(queries[scores > right], minlength=num_queries)
-        self._tied += torch.bincount(queries[scores == right], minlength=num_queries)
+        self.add_better(queries[scores > right])
+        self._tied += torch.bincount(queries[scores == right], minlength=len(self.right))
 
     def write_right_scores(self, tile: torch.Tensor, rows: slice, columns: slice) -> None:
         """Put the scores of the right entries into a tile, where it holds them."""
