@@ -7,13 +7,18 @@ the matrix and in less than 1 GiB, in less than 1/3 of the time of their product
 
 Three ways to sort are timed, each until the rank of the right entry of every row is known:
   np.sort     the published programs: sort the negated rows, subtract the diagonal, look for zeros. It needs
-              the values only, and NumPy sorts those with AVX-512 where the processor has it. There a product
-              alone takes a third of product and sort, and the second claim cannot hold against this way.
+              the values only, and NumPy sorts those with AVX-512 where the processor has it. There a float32
+              product alone takes a third of product and sort; the second claim then needs a processor that
+              multiplies bfloat16 faster (AVX512-BF16 or AMX), by which counting screens the pairs.
   np.argsort  order the entries of each row, look for the right one.
   torch.sort  the same with PyTorch.
 All run over blocks of 2,500 rows, which is kinder to them than whole matrices of temporary values. In each
 round every way has its turn; the table gives medians. Texts are their videos with noise, as of a model of R@1
 about 10 %. The memory is the growth of the process's peak while it counts from embeddings for the first time.
+
+Seen on two cores of an AMD EPYC with AVX512-BF16: product 1.73 s, np.sort 3.44 s, np.argsort 6.4 s, torch.sort
+12.9 s; matrix 0.12 s (30 times faster than np.sort), embeddings 1.03 s (5.0 times faster than product and
+np.sort), both directions 0.22 s and 1.33 s, memory 107 MiB.
 """
 
 from __future__ import annotations
