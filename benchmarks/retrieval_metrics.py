@@ -16,9 +16,9 @@ All run over blocks of 2,500 rows, which is kinder to them than whole matrices o
 round every way has its turn; the table gives medians. Texts are their videos with noise, as of a model of R@1
 about 10 %. The memory is the growth of the process's peak while it counts from embeddings for the first time.
 
-Seen on two cores of an AMD EPYC with AVX512-BF16: product 1.73 s, np.sort 3.44 s, np.argsort 6.4 s, torch.sort
-12.9 s; matrix 0.12 s (30 times faster than np.sort), embeddings 1.03 s (5.0 times faster than product and
-np.sort), both directions 0.22 s and 1.33 s, memory 107 MiB.
+Seen on two cores of an AMD EPYC with AVX512-BF16: product 1.73 s, np.sort 3.44 s, np.argsort 6.4 s,
+torch.sort 12.9 s; matrix 0.12 s (30 times faster than np.sort), embeddings 1.03 s (5.0 times faster than
+product and np.sort), both directions 0.22 s and 1.33 s, memory 107 MiB.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ STRIP_SCORES = 2**17
 """Scores that one thread compares at a time: few enough for the cache of one core."""
 MAX_STRIP_ROWS = 255
 """Rows compared at a time, at most: so many can be counted in bytes."""
-LEAST_SCREENED = 2**22
+LEAST_SCREENED = 2**25
 """Scores from which it is worth finding out whether the processor is faster in bfloat16."""
 MAX_UNDECIDED = 1 / 64
 """Share of undecided pairs above which a block is multiplied out in float64 instead."""
