@@ -200,3 +200,12 @@ def test_a_processor_that_sums_in_bfloat16_is_not_used(monkeypatch):
     monkeypatch.setattr(torch, "mm", multiply_badly)
     monkeypatch.setattr(screening, "_fastest", lambda function: function() or 0.0)
     assert not screening.is_screening_fast(64)
+
+
+def test_a_build_without_sparse_products_is_not_screened(monkeypatch):
+    def refuse(*arguments, **options):
+        raise RuntimeError("not compiled with it")
+
+    monkeypatch.setattr(screening, "_fastest", lambda function: function() is None or 0.0)
+    monkeypatch.setattr(torch.sparse, "sampled_addmm", refuse)
+    assert not screening.is_screening_fast(64)
