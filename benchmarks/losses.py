@@ -12,10 +12,10 @@ Losses and gradients are compared first. Then each round times every way in turn
 of the times and of the rounds' ratios, and the ratio of the fastest times, which other work on the machine
 disturbs least. Memory is what one step adds at its peak to a process that has warmed up with two videos.
 
-Expected on two cores, from the 9.9 x and 12.3 x of a trial in C with SIMD over pairs: 10 x at B = 32 and 12 x
-at B = 64. Got 12 x and 14 to 17 x on a quiet machine, at a twenty-sixth and a thirty-sixth of the memory: with
-exp and log vectorised too, the recursion takes 1 and 3 ms in one thread, and what remains is one matrix product
-forward and two backward. Soft-DTW of 512 x 512 costs: 9 x. Below B = 32 most of a step is calls from Python.
+Expected on two cores, from the 9.9 x and 12.3 x of a trial in C with SIMD over pairs: 10 x at B = 32 and
+12 x at B = 64. Got 12 x and 14 to 17 x on a quiet machine, at 1/26 and 1/36 of the memory: with exp and log
+vectorised too, the recursion takes 1 and 3 ms in one thread, and what remains is one matrix product forward
+and two backward. Soft-DTW of 512 x 512 costs: 9 x. Below B = 32 most of a step is calls from Python.
 """
 
 from __future__ import annotations
