@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from narravid.cli.model_facts import fact_lines, model_facts
+from narravid.cli.fact_lines import fact_lines
 from narravid.errors import CheckpointError
 from narravid.models.conversion import convert_published
+from narravid.models.facts import model_facts
 
 __all__ = ["Convert"]
 

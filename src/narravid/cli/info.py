@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from narravid.cli.model_facts import fact_lines, model_facts
+from narravid.cli.fact_lines import fact_lines
 from narravid.config import to_dict
 from narravid.errors import NarravidError
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
 from narravid.models.catalogue_entries import ENTRIES
+from narravid.models.facts import model_facts
 from narravid.models.hub import load
 from narravid.models.hugging_face import HUGGING_FACE_PREFIX
 from narravid.video.watched import WatchedDecoder

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from narravid.config import to_dict
+from narravid.models.facts import model_facts
 from narravid.models.registry import family_of
 from narravid.protocols import Model
 
@@ -63,18 +61,13 @@ model = narravid.load("{opened_as}")
 
 
 def _facts(model: Model, family: str) -> dict[str, str]:
-    facts = {"family": family}
-    for name in ("embed_dim", "feature_dim", "similarity"):  # not every kind of model has each
-        if hasattr(model, name):
-            facts[name.replace("_", " ")] = str(getattr(model, name))
-    for name in ("clip_spec", "feature_spec"):
-        if hasattr(model, name):
-            spec = to_dict(getattr(model, name))
-            facts |= {key.replace("_", " "): _text(value) for key, value in spec.items()}
-    if isinstance(model, nn.Module):
-        facts["parameters"] = f"{sum(parameter.numel() for parameter in model.parameters()):,}"
-    return {**facts, "weights hash": f"`{model.weights_hash}`"}
+    facts: dict[str, object] = {"family": family}
+    for name, value in model_facts(model).items():
+        facts |= value if isinstance(value, dict) else {name: value}
+    return {name.replace("_", " "): _text(value) for name, value in facts.items()}
 
 
 def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,8 +1,7 @@
-"""What `info` and `convert` say of a model, and how facts are laid out as lines."""
+"""What there is to say of a model of any kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -11,7 +10,7 @@ from narravid.config import to_dict
 from narravid.protocols import FeatureExtractor, Model, PixelDualEncoder
 from narravid.text.words import WordTokenizer
 
-__all__ = ["fact_lines", "model_facts"]
+__all__ = ["model_facts"]
 
 
 def model_facts(model: Model) -> dict[str, Any]:
@@ -36,24 +35,3 @@ def model_facts(model: Model) -> dict[str, Any]:
         facts["max_words"] = tokenizer.max_words
         facts["lower_case"] = tokenizer.lower_case
     return facts
-
-
-def fact_lines(facts: Mapping[str, Any]) -> list[str]:
-    """Facts as lines of a name and a value; the fields of a nested one get dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in facts.items():
-        flat.update(
-            {f"{key}.{inner}": item for inner, item in value.items()}
-            if isinstance(value, dict)
-            else {key: value}
-        )
-    width = max(map(len, flat))
-    return [f"{key:<{width}}  {_text(value)}" for key, value in flat.items()]
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    if value is None:
-        return "not stated"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) if value else "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
