@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import narrated_loader
-from narravid.data.narrated import ClipSampling, NarratedDataset, NarratedVideo
+from narravid.data.narrated import ClipSampling, NarratedDataset
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.words import Vocabulary, WordTokenizer

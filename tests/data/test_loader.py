@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from fd_watching_source import FdWatchingClips
+from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport, narrated_loader, num_batches
-from narravid.data.narrated import ClipSampling, NarratedDataset, NarratedVideo
+from narravid.data.narrated import ClipSampling, NarratedDataset
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import NarravidError
 from narravid.text.captions import Caption, CaptionTrack

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from narravid.data.corpus import NarratedVideo, find_narrated_videos
 from narravid.data.narrated import (
     ClipSampling,
     NarratedDataset,
-    NarratedVideo,
-    find_narrated_videos,
 )
 from narravid.data.sources import FileClips, MemoryClips
 from narravid.errors import DecodeError, NarravidError

@@ -1,4 +1,4 @@
-"""Narrated videos, and the clips with caption candidates that are drawn from them for training.
+"""The clips with caption candidates that are drawn from them for training.
 
 Sampling follows MIL-NCE (Miech et al. 2020, arXiv 1912.06430): a random caption, its P nearest captions as
 candidates, and a clip at a random place of the caption's span, which is widened when it is short.
@@ -7,24 +7,21 @@ candidates, and a clip at a random place of the caption's span, which is widened
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
+from narravid.data.corpus import NarratedVideo
 from narravid.data.sources import ClipSource
-from narravid.errors import AnnotationError, DecodeError, NarravidError
-from narravid.text.captions import CaptionTrack, nearest_captions
-from narravid.text.transcripts import TRANSCRIPT_SUFFIXES, find_transcript, load_transcript
+from narravid.errors import DecodeError, NarravidError
+from narravid.text.captions import nearest_captions
 from narravid.text.words import WordTokenizer
 from narravid.types import ClipSpec, Span
 from narravid.video.sampling import draw_clip_start, whole_second_span, widen_span
-from narravid.video.suffixes import VIDEO_SUFFIXES
 from narravid.video.transforms import Augmentation, to_channels_first
 
 __all__ = [
@@ -32,8 +29,6 @@ __all__ = [
     "ItemKey",
     "NarratedDataset",
     "NarratedItem",
-    "NarratedVideo",
-    "find_narrated_videos",
 ]
 
 MAX_REPLACEMENTS = 20
@@ -41,81 +36,6 @@ MAX_REPLACEMENTS = 20
 
 ItemKey = tuple[int, int, int]
 """(seed, epoch, index): everything that an item depends on."""
-
-
-@dataclass(frozen=True, slots=True)
-class NarratedVideo:
-    """A video with its captions.
-
-    Attributes:
-        path: The file.
-        track: What is said and when.
-        video_id: Its name, unique in a corpus.
-        num_dropped_captions: Captions without text that the transcript had.
-    """
-
-    path: Path
-    track: CaptionTrack
-    video_id: str
-    num_dropped_captions: int = 0
-
-
-def find_narrated_videos(
-    root: Path, *, captions_dir: Path | None = None
-) -> tuple[list[NarratedVideo], list[tuple[Path, str]]]:
-    """Every video below a folder that has a transcript of the same stem.
-
-    Args:
-        root: The folder; hidden files and folders are passed over.
-        captions_dir: Where transcripts lie, in the same sub-folders or in none; None for beside the videos.
-
-    Returns:
-        The videos by name, with the path below `root` without suffix as id; and (path, reason) of those that
-        cannot be used: no transcript, a faulty or an empty one. Nothing is decoded.
-
-    Raises:
-        ValueError: If a folder does not exist.
-    """
-    for folder in (root, captions_dir):
-        if folder is not None and not folder.is_dir():
-            raise ValueError(f"{folder} is not a folder")
-    videos: list[NarratedVideo] = []
-    bad: list[tuple[Path, str]] = []
-    taken: dict[str, Path] = {}
-    for path in _video_files(root):
-        video_id = path.relative_to(root).with_suffix("").as_posix()
-        transcript = _find_transcript(path, root, captions_dir)
-        if video_id in taken:
-            bad.append((path, f"has the name of {taken[video_id].name}, which is used; rename one of them"))
-        elif transcript is None:
-            bad.append((path, f"no transcript of the same name ({', '.join(TRANSCRIPT_SUFFIXES)})"))
-        else:
-            taken[video_id] = path
-            try:
-                content = load_transcript(transcript)
-            except AnnotationError as error:
-                bad.append((path, str(error)))
-                continue
-            if len(content.track) == 0:
-                bad.append((path, f"{transcript} holds no captions"))
-            else:
-                videos.append(NarratedVideo(path, content.track, video_id, content.num_dropped))
-    return videos, bad
-
-
-def _video_files(root: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
-                yield Path(folder, name)
-
-
-def _find_transcript(path: Path, root: Path, captions_dir: Path | None) -> Path | None:
-    if captions_dir is None:
-        return find_transcript(path)
-    nested = captions_dir / path.relative_to(root).parent
-    return find_transcript(path, captions_dir=nested) or find_transcript(path, captions_dir=captions_dir)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from narravid.config import check_choices, to_dict
+from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport
-from narravid.data.narrated import NarratedVideo
 from narravid.errors import ConfigError
 from narravid.files import read_json, write_json
 from narravid.losses import MILNCELoss

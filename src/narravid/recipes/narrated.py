@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import torch
 
+from narravid.data.corpus import NarratedVideo, find_narrated_videos
 from narravid.data.loader import LoadingReport, narrated_loader, num_batches
-from narravid.data.narrated import NarratedDataset, NarratedVideo, find_narrated_videos
+from narravid.data.narrated import NarratedDataset
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import ConfigError
 from narravid.evaluation.pairs import read_pairs_csv

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from narravid.data.narrated import find_narrated_videos
+from narravid.data.corpus import find_narrated_videos
 
 ONE_CAPTION = "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n\n00:02.000 --> 00:03.000\n"
 
