@@ -21,7 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "narravid"
 
 ROWS = (
-    {"errors", "types", "protocols", "config", "files", "locks", "progress", "extras", "distributed"},
+    {
+        "annotation_fields",
+        "annotation_files",
+        "config",
+        "distributed",
+        "errors",
+        "extras",
+        "files",
+        "locks",
+        "progress",
+        "protocols",
+        "types",
+    },
     {"losses", "metrics"},
     {"video", "text"},
     {"models"},
