@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narravid.data.featured import FeatureTrack, clip_features
+from narravid.data.featured import FeatureTrack, clip_features, feature_window
 from narravid.types import Span
 
 
@@ -110,3 +110,39 @@ def test_there_must_be_something_to_pool():
             clip_features(tracks, spans)
     with pytest.raises(ValueError, match="^when_outside must be 'nearest' or 'zeros', got 'last'$"):
         clip_features([ramp(3, 1.0)], [Span(0, 1)], when_outside="last")
+
+
+# ---------------------------------------------------------------- long windows
+
+
+@given(num_steps=st.integers(1, 90), start=st.floats(0, 89), wanted=st.integers(1, 80))
+def test_a_window_repeats_the_last_step_behind_the_end_and_masks_it(num_steps, start, wanted):
+    track = ramp(num_steps, 1.0)
+    if math.floor(start) >= num_steps:
+        with pytest.raises(ValueError, match=r"starts past the features, which end at"):
+            feature_window(track, start, num_steps=wanted)
+        return
+    window = feature_window(track, start, num_steps=wanted)
+    real = list(range(math.floor(start), min(math.floor(start) + wanted, num_steps)))
+    num_padded = wanted - len(real)
+    assert window.mask.tolist() == [True] * len(real) + [False] * num_padded
+    assert window.steps[:, 0].tolist() == [step + 1 for step in real] + [float(num_steps)] * num_padded
+
+
+def test_a_window_counts_in_steps_and_gives_float32():
+    track = FeatureTrack(torch.arange(12, dtype=torch.float16).view(6, 2), 1.5)
+    window = feature_window(track, 2.0, num_steps=4)
+    assert window.steps.dtype == torch.float32
+    assert window.steps.tolist() == [[6, 7], [8, 9], [10, 11], [10, 11]]
+    assert window.mask.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("start", [-0.5, math.nan, math.inf])
+def test_a_window_starts_in_the_video(start):
+    with pytest.raises(ValueError, match=f"^start_seconds must be at least 0, got {start}$"):
+        feature_window(ramp(3, 1.0), start, num_steps=2)
+
+
+def test_a_window_has_steps():
+    with pytest.raises(ValueError, match="^num_steps must be at least 1, got 0$"):
+        feature_window(ramp(3, 1.0), 0.0, num_steps=0)

@@ -1,7 +1,8 @@
 """Features extracted beforehand, and the one vector that stands for a clip of a video.
 
 HowTo100M trains on the 2D and 3D features of a clip: the largest values over its time, each kind
-L2-normalised, side by side (Miech et al. 2019, arXiv 1906.03327, section 4).
+L2-normalised, side by side (Miech et al. 2019, arXiv 1906.03327, section 4). Temporal alignment networks take
+the features of a long window one by one (Han et al. 2022, arXiv 2204.02968).
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import torch.nn.functional as F
 
 from narravid.types import Span
 
-__all__ = ["ClipFeatures", "FeatureTrack", "OutsideFeatures", "clip_features"]
+__all__ = [
+    "ClipFeatures",
+    "FeatureTrack",
+    "FeatureWindow",
+    "OutsideFeatures",
+    "clip_features",
+    "feature_window",
+]
 
 OutsideFeatures = Literal["nearest", "zeros"]
 """What a span without any step of a track gives: the step nearest to it, or zeros (as published)."""
@@ -97,6 +105,48 @@ def clip_features(
             pooled.append(_pool(track.steps, touched, zeros=when_outside == "zeros"))
         columns.append(F.normalize(torch.stack(pooled), dim=1))
     return ClipFeatures(torch.cat(columns, dim=1), num_outside)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureWindow:
+    """The features of a long window, step by step.
+
+    Attributes:
+        steps: (T, F) float32.
+        mask: (T,) bool, False for steps past the end of the video, which repeat the last one.
+    """
+
+    steps: torch.Tensor
+    mask: torch.Tensor
+
+
+def feature_window(track: FeatureTrack, start_seconds: float, *, num_steps: int) -> FeatureWindow:
+    """The steps of a window of a video, padded with its last step where the video ends before.
+
+    Args:
+        track: The features.
+        start_seconds: Where the window starts, at least 0; the step that holds it is the first.
+        num_steps: T, at least 1.
+
+    Returns:
+        The steps, and which of them are real.
+
+    Raises:
+        ValueError: If a number is out of range, or the window starts at or past the end of the track.
+    """
+    if not (math.isfinite(start_seconds) and start_seconds >= 0):
+        raise ValueError(f"start_seconds must be at least 0, got {start_seconds}")
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    first = math.floor(start_seconds * track.steps_per_second)
+    if first >= len(track.steps):
+        raise ValueError(
+            f"a window at {start_seconds} s starts past the features, which end at "
+            f"{len(track.steps) / track.steps_per_second} s; are they of the same video?"
+        )
+    places = torch.arange(first, first + num_steps, device=track.steps.device)
+    last = len(track.steps) - 1
+    return FeatureWindow(track.steps[places.clamp(max=last)].float(), places <= last)
 
 
 def _pool(steps: torch.Tensor, touched: range, *, zeros: bool) -> torch.Tensor:

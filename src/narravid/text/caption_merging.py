@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from narravid.text.captions import CaptionTrack
+import torch
+
+from narravid.text.captions import CaptionTrack, Repetition, draw_captions
 from narravid.text.words import split_words
 from narravid.types import Span
 
-__all__ = ["MergedCaption", "merge_neighbours"]
+__all__ = ["MergedCaption", "draw_merged_captions", "merge_neighbours"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,37 @@ def merge_neighbours(track: CaptionTrack, index: int, *, min_seconds: float, min
         num_words += _num_words(track, positions[-1])
     text = " ".join(track[position].text for position in positions)
     return MergedCaption(text, Span(start, end), tuple(positions))
+
+
+def draw_merged_captions(
+    track: CaptionTrack,
+    num_pairs: int,
+    *,
+    min_seconds: float,
+    min_words: int,
+    generator: torch.Generator,
+    repetition: Repetition = "always",
+) -> list[MergedCaption]:
+    """Draw the captions of one video for a step of training on features, each joined by `merge_neighbours`.
+
+    Args:
+        track: The captions.
+        num_pairs: How many are drawn; the span of each is a clip.
+        min_seconds: Least duration; the released program's default is 5.
+        min_words: Least number of words; the released program's default is 0.
+        generator: Source of the draws.
+        repetition: As for `draw_captions`; "always" is the published rule.
+
+    Returns:
+        `num_pairs` joined captions, in the order drawn. Different ones may share captions.
+
+    Raises:
+        ValueError: If the track is empty, or as for `merge_neighbours` and `draw_captions`.
+    """
+    if len(track) == 0:
+        raise ValueError("captions cannot be drawn from an empty track; leave the video out")
+    drawn = draw_captions(len(track), num_pairs, generator=generator, repetition=repetition)
+    return [merge_neighbours(track, index, min_seconds=min_seconds, min_words=min_words) for index in drawn]
 
 
 def _num_words(track: CaptionTrack, position: int) -> int:

@@ -18,8 +18,10 @@ from narravid.types import Span
 __all__ = [
     "Caption",
     "CaptionTrack",
+    "Repetition",
     "ShortTrack",
     "consecutive_captions",
+    "draw_captions",
     "draw_consecutive_captions",
     "first_candidate",
     "nearest_captions",
@@ -27,6 +29,9 @@ __all__ = [
 
 ShortTrack = Literal["repeat", "refuse"]
 """What a track with too few captions gives: its last caption again (as published), or an error."""
+
+Repetition = Literal["always", "when_short"]
+"""When captions drawn together may be the same: always, or only where there are too few of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,39 @@ class CaptionTrack:
             return None
         last_end = max(caption.span.end_seconds for caption in self.captions)
         return Span(self.captions[0].span.start_seconds, last_end)
+
+
+def draw_captions(
+    num_captions: int, num_draws: int, *, generator: torch.Generator, repetition: Repetition = "always"
+) -> list[int]:
+    """Draw captions of one video, each equally likely.
+
+    HowTo100M draws its pairs with repetition (Miech et al. 2019, arXiv 1906.03327, released loader), HTM-AA
+    its two sentences a step without, unless the video has only one (Han et al. 2022, arXiv 2204.02968).
+
+    Args:
+        num_captions: How many the video has.
+        num_draws: How many are drawn.
+        generator: Source of the draws.
+        repetition: "always" draws each from all captions; "when_short" draws different ones, and from all
+            where there are fewer captions than draws.
+
+    Returns:
+        `num_draws` positions in [0, num_captions), in the order drawn.
+
+    Raises:
+        ValueError: If a number is below 1 or `repetition` is unknown.
+    """
+    for name, value in (("num_captions", num_captions), ("num_draws", num_draws)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if repetition not in ("always", "when_short"):
+        raise ValueError(f"repetition must be 'always' or 'when_short', got {repetition!r}")
+    if repetition == "always" or num_captions < num_draws:
+        drawn = torch.randint(num_captions, (num_draws,), generator=generator)
+    else:
+        drawn = torch.randperm(num_captions, generator=generator)[:num_draws]
+    return [int(position) for position in drawn]
 
 
 def first_candidate(track: CaptionTrack, index: int, num_candidates: int) -> int:

@@ -11,6 +11,7 @@ __all__ = [
     "FrameSampling",
     "crop_frames",
     "crop_start_frame",
+    "crop_views",
     "draw_crop_start_frame",
     "video_frames",
     "window_start_frames",
@@ -70,6 +71,25 @@ def crop_start_frame(num_video_frames: int, clip_frames: float, *, crop_number: 
     return _room_frames(num_video_frames, clip_frames) * crop_number / num_crops
 
 
+def crop_views(num_crops: int = 10, num_positions: int = 3) -> list[tuple[int, int]]:
+    """The views of a video over which a test averages scores: every temporal crop at every place.
+
+    Args:
+        num_crops: Temporal crops; see `crop_start_frame`.
+        num_positions: Places of the square in the frame; see `resize.uniform_crop_offset`.
+
+    Returns:
+        (number of the crop, position), the position changing fastest, in the order of the released test of
+        CPD (Li & Wang 2020, arXiv 2001.05691).
+
+    >>> crop_views(2, 3)
+    [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    """
+    _check_at_least_one("num_crops", num_crops)
+    _check_at_least_one("num_positions", num_positions)
+    return [(number, position) for number in range(num_crops) for position in range(num_positions)]
+
+
 def draw_crop_start_frame(num_video_frames: int, clip_frames: float, *, generator: torch.Generator) -> float:
     """Draw the start of a temporal crop for training, uniformly over all places where it fits.
 
@@ -91,7 +111,8 @@ def crop_frames(
     """The frames of a temporal crop.
 
     Equally spaced from the first to the last frame that the crop covers, held inside the video and rounded
-    down; a video shorter than the crop repeats its last frame (Li & Wang 2020, arXiv 2001.05691).
+    down; a video shorter than the crop repeats its last frame (Li & Wang 2020, arXiv 2001.05691). Where the
+    released program can seek, it first moves the start up to a whole frame: give it `math.ceil(start)`.
 
     Args:
         start_frame: Where the crop starts, at least 0; see `crop_start_frame`.

@@ -13,8 +13,10 @@ __all__ = [
     "clip_start_range",
     "draw_aligned_start",
     "draw_clip_start",
+    "draw_windows",
     "evaluation_windows",
     "sliding_windows",
+    "uniform_windows",
     "whole_second_span",
     "widen_span",
 ]
@@ -43,8 +45,7 @@ def evaluation_windows(span: Span, clip_seconds: float, num_windows: int) -> lis
     [10.0, 14.0, 18.0]
     """
     _check_positive("clip_seconds", clip_seconds)
-    if num_windows < 1:
-        raise ValueError(f"num_windows must be at least 1, got {num_windows}")
+    _check_num_windows(num_windows)
     start = span.start_seconds
     last = max(start, span.end_seconds - clip_seconds - END_MARGIN_SECONDS)
     gaps = max(1, num_windows - 1)
@@ -82,6 +83,47 @@ def sliding_windows(duration_seconds: float, clip_seconds: float, *, stride_seco
     num_before_last = math.ceil((last - SAME_TIME_SECONDS) / stride_seconds)
     starts = [number * stride_seconds for number in range(num_before_last)]
     return [*(Span(start, start + clip_seconds) for start in starts), Span(last, duration_seconds)]
+
+
+def uniform_windows(duration_seconds: float, clip_seconds: float, *, num_windows: int) -> list[Span]:
+    """Windows spread evenly over a whole video, the first at its start, the last at its end.
+
+    Unlike `evaluation_windows`, which stops 0.4 s short of the end as published, nothing is left over.
+
+    Args:
+        duration_seconds: Length of the video.
+        clip_seconds: Length of a window.
+        num_windows: How many windows; one alone starts with the video.
+
+    Returns:
+        `num_windows` spans inside the video, ascending; each is all of a video shorter than a clip.
+
+    >>> [window.start_seconds for window in uniform_windows(10.0, 4.0, num_windows=3)]
+    [0.0, 3.0, 6.0]
+    """
+    last = _last_start(duration_seconds, clip_seconds, num_windows)
+    gaps = max(1, num_windows - 1)
+    starts = [last * number / gaps for number in range(num_windows)]
+    return [Span(start, min(start + clip_seconds, duration_seconds)) for start in starts]
+
+
+def draw_windows(
+    duration_seconds: float, clip_seconds: float, *, num_windows: int, generator: torch.Generator
+) -> list[Span]:
+    """Draw windows of a video, each uniformly over all places where it fits: training without captions.
+
+    Args:
+        duration_seconds: Length of the video.
+        clip_seconds: Length of a window.
+        num_windows: How many windows, drawn independently.
+        generator: Source of the draws; `num_windows` numbers are taken whatever the lengths.
+
+    Returns:
+        `num_windows` spans inside the video, in the order drawn; each is all of a video shorter than a clip.
+    """
+    last = _last_start(duration_seconds, clip_seconds, num_windows)
+    shares = torch.rand(num_windows, generator=generator, dtype=torch.float64).tolist()
+    return [Span(last * share, min(last * share + clip_seconds, duration_seconds)) for share in shares]
 
 
 def widen_span(span: Span, min_seconds: float) -> Span:
@@ -206,6 +248,19 @@ def draw_aligned_start(
             f"{duration_seconds} s; leave this sentence out"
         )
     return int(torch.randint(lowest, highest + 1, (), generator=generator))
+
+
+def _last_start(duration_seconds: float, clip_seconds: float, num_windows: int) -> float:
+    """Where the last window that fits into a video starts; the three arguments are checked."""
+    _check_positive("duration_seconds", duration_seconds)
+    _check_positive("clip_seconds", clip_seconds)
+    _check_num_windows(num_windows)
+    return max(0.0, duration_seconds - clip_seconds)
+
+
+def _check_num_windows(num_windows: int) -> None:
+    if num_windows < 1:
+        raise ValueError(f"num_windows must be at least 1, got {num_windows}")
 
 
 def _check_positive(name: str, value: float) -> None:
