@@ -82,11 +82,11 @@ def test_faults_are_named(tmp_path, text, message):
 
 
 def test_an_absent_file_and_one_that_is_no_text(tmp_path):
-    with pytest.raises(AnnotationError, match="cannot be read: No such file or directory"):
+    with pytest.raises(AnnotationError, match="cannot be opened: No such file or directory"):
         read_pairs_csv(tmp_path / "none.csv")
     path = tmp_path / "binary.csv"
     path.write_bytes(b"\xff\xfe\x00video_path")
-    with pytest.raises(AnnotationError, match="is not UTF-8 text"):
+    with pytest.raises(AnnotationError, match="line 1: not UTF-8 text"):
         read_pairs_csv(path)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from narravid.annotation_fields import Fields
+from narravid.annotation_files import read_table
 from narravid.errors import AnnotationError
 from narravid.types import Span
 
@@ -46,18 +47,8 @@ def read_pairs_csv(path: Path) -> list[RetrievalPair]:
     Raises:
         AnnotationError: If the file is absent or empty, a column is missing or unknown, or a row has a fault.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            _check_header(path, reader.fieldnames or [])
-            pairs = [_read_row(path, reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise AnnotationError(path, f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(path, f"is not UTF-8 text: {error}") from error
-    except csv.Error as error:
-        line = reader.reader.line_num  # that of the DictReader moves on only after a whole row
-        raise AnnotationError(path, f"is not valid CSV: {error}", line=line) from error
+    rows = read_table(path, REQUIRED_COLUMNS, check_header=partial(_check_header, path))
+    pairs = [_read_pair(row) for row in rows]
     if not pairs:
         raise AnnotationError(path, "has no row behind the header")
     return pairs
@@ -83,28 +74,8 @@ def _check_header(path: Path, columns: Sequence[str]) -> None:
         raise AnnotationError(path, f"{' and '.join(TIME_COLUMNS)} go together", line=1, field=given[0])
 
 
-def _read_row(path: Path, line: int, row: Mapping[str | None, str | list[str] | None]) -> RetrievalPair:
-    if None in row or None in row.values():
-        raise AnnotationError(path, "has not as many fields as the header", line=line)
-    values = {str(name): str(value).strip() for name, value in row.items()}
-    for column in REQUIRED_COLUMNS:
-        if not values[column]:
-            raise AnnotationError(path, "is empty", line=line, field=column)
-    span = None
-    if any(values.get(column) for column in TIME_COLUMNS):
-        start, end = (_read_seconds(path, line, column, values[column]) for column in TIME_COLUMNS)
-        if end <= start:
-            reason = f"must lie after start_seconds {start:g}, got {end:g}"
-            raise AnnotationError(path, reason, line=line, field="end_seconds")
-        span = Span(start, end)
-    return RetrievalPair(str(path.parent / values["video_path"]), values["text"], span)
-
-
-def _read_seconds(path: Path, line: int, column: str, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise AnnotationError(path, f"must be seconds >= 0, got {value!r}", line=line, field=column)
-    return seconds
+def _read_pair(row: Fields) -> RetrievalPair:
+    path, text = row.path.parent / row.text("video_path"), row.text("text")
+    if not any(column in row and row.text(column, may_be_empty=True) for column in TIME_COLUMNS):
+        return RetrievalPair(str(path), text)
+    return RetrievalPair(str(path), text, row.span(*TIME_COLUMNS, may_be_empty=False))

@@ -6,13 +6,12 @@ an empty track; whether that matters is for the caller to say.
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from narravid.annotation_files import read_table, read_text
 from narravid.errors import AnnotationError
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.cues import CueFormat, parse_cues, unroll_cues
@@ -86,23 +85,9 @@ def load_transcript(path: Path) -> Transcript:
     if suffix not in TRANSCRIPT_SUFFIXES:
         known = ", ".join(TRANSCRIPT_SUFFIXES)
         raise AnnotationError(path, f"cannot read {suffix!r} as a transcript; convert it to one of {known}")
-    content = _read_text(path)
     if suffix == ".csv":
-        return _read_howto100m(content, path)
-    return _read_subtitles(content, path, "vtt" if suffix == ".vtt" else "srt")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(path, f"cannot be opened: {error.strerror}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        reason = f"not UTF-8 text (byte {data[error.start]:#04x}); convert it, for example with iconv"
-        raise AnnotationError(path, reason, line=line) from error
+        return _read_howto100m(path)
+    return _read_subtitles(read_text(path), path, "vtt" if suffix == ".vtt" else "srt")
 
 
 def _read_subtitles(content: str, path: Path, cue_format: CueFormat) -> Transcript:
@@ -114,52 +99,19 @@ def _read_subtitles(content: str, path: Path, cue_format: CueFormat) -> Transcri
     return Transcript(CaptionTrack(captions), num_dropped=sum(1 for cue in cues if not cue.lines))
 
 
-def _read_howto100m(content: str, path: Path) -> Transcript:
-    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+def _read_howto100m(path: Path) -> Transcript:
     captions: list[Caption] = []
     num_dropped = 0
-    try:
-        _check_columns(reader.fieldnames or (), path)
-        for row in reader:
-            caption = _read_row(row, path, reader.line_num)
-            if caption.text in ("", "nan"):
-                num_dropped += 1
-            else:
-                captions.append(caption)
-    except csv.Error as error:
-        raise AnnotationError(path, f"not valid CSV: {error}", line=reader.reader.line_num) from error
+    for row in read_table(path, CSV_COLUMNS, check_header=partial(_refuse_several_videos, path)):
+        caption = Caption(row.text("text", may_be_empty=True), row.span("start", "end"))
+        if caption.text in ("", "nan"):
+            num_dropped += 1
+        else:
+            captions.append(caption)
     return Transcript(CaptionTrack(tuple(captions)), num_dropped)
 
 
-def _check_columns(columns: Sequence[str], path: Path) -> None:
-    missing = [column for column in CSV_COLUMNS if column not in columns]
-    if missing:
-        reason = f"a HowTo100M caption list has the columns start,end,text, got {','.join(columns)[:80]!r}"
-        raise AnnotationError(path, reason, line=1, field=missing[0])
+def _refuse_several_videos(path: Path, columns: Sequence[str]) -> None:
     if "video_id" in columns:
-        raise AnnotationError(
-            path, "the list covers several videos; a transcript covers one", line=1, field="video_id"
-        )
-
-
-def _read_row(row: dict[str, str | None], path: Path, line: int) -> Caption:
-    if None in row or None in row.values():
-        raise AnnotationError(path, "the row has another number of fields than the header", line=line)
-    start_seconds, end_seconds = (_read_seconds(row, field, path, line) for field in ("start", "end"))
-    if end_seconds < start_seconds:
-        reason = f"the caption ends ({end_seconds}) before it starts ({start_seconds})"
-        raise AnnotationError(path, reason, line=line, field="end")
-    return Caption((row["text"] or "").strip(), Span(start_seconds, end_seconds))
-
-
-def _read_seconds(row: dict[str, str | None], field: str, path: Path, line: int) -> float:
-    value = row[field] or ""
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise AnnotationError(
-            path, f"expected seconds from the start of the video, got {value!r}", line=line, field=field
-        )
-    return seconds
+        reason = "the list covers several videos; a transcript covers one"
+        raise AnnotationError(path, reason, line=1, field="video_id")
