@@ -77,9 +77,17 @@ class Fields:
         stripped = value.strip()
         if not (stripped or may_be_empty):
             raise self.fault("is empty", key)
-        if not stripped.isascii() and re.search("[\ud800-\udfff]", stripped):
+        if _is_broken(stripped):
             raise self.fault("holds half of a character (a lone surrogate)", key)
         return stripped
+
+    def texts(self) -> tuple[str, ...]:
+        """All values of the array or object, which must be texts that are not empty.
+
+        Raises:
+            AnnotationError: If one is not.
+        """
+        return tuple(self.text(key) for key in self.keys())
 
     def integer(self, key: str | int, *, at_least: int = 0, at_most: int | None = None) -> int:
         """A whole number, also one written as text.
@@ -157,9 +165,12 @@ class Fields:
         """Every key or position with the object or array under it.
 
         Raises:
-            AnnotationError: If one is missing or of another kind.
+            AnnotationError: If one is missing or of another kind, or a key is no text to speak of.
         """
-        return ((key, self.child(key, kind=kind)) for key in self.keys())
+        for key in self.keys():
+            if isinstance(key, str) and (not key.strip() or _is_broken(key)):
+                raise self.fault(f"a key must be a text that is not empty, got {shown(key)}")
+            yield key, self.child(key, kind=kind)
 
     def _find(self, key: str | int) -> Any:  # noqa: ANN401 - any JSON value
         if isinstance(self.values, dict):
@@ -170,6 +181,11 @@ class Fields:
         if isinstance(key, int):
             return f"{self.place}[{key}]"
         return f"{self.place}.{key}" if self.place else key
+
+
+def _is_broken(text: str) -> bool:
+    """Whether a text cannot be written down: JSON can spell halves of characters."""
+    return not text.isascii() and re.search("[\ud800-\udfff]", text) is not None
 
 
 def shown(value: object) -> str:
