@@ -1,7 +1,7 @@
 """CrossTask: the table of annotated steps, and the files of the official release.
 
 Zhukov et al. 2019, arXiv 1903.08225. The repositories of MIL-NCE and VT-TWINS publish the steps of the
-videos they evaluate as a table `end,start,task_id,text,video_id` (seconds; 2,640 rows, the step in words). The
+videos they evaluate as a table `end,start,task_id,text,video_id` (seconds; 2,640 rows, steps in words). The
 release holds `tasks_primary.txt` and `tasks_related.txt` (five lines for each task: number, title, address,
 number of steps, steps with commas between; then a blank one), `videos.csv` and `videos_val.csv` without a
 header (task, video, address), and for each annotated video `annotations/TASK_VIDEO.csv` without a header
