@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narravid.text.caption_merging import merge_neighbours
+from caption_tracks import are_uniform, caption_tracks, scaled
+from narravid.text.caption_merging import draw_merged_captions, merge_neighbours
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.types import Span
 
@@ -65,20 +68,12 @@ def test_at_a_border_the_other_side_grows_until_nothing_is_left():
 
 
 @given(
-    gaps=st.lists(st.floats(0, 10), min_size=1, max_size=10),
-    words=st.lists(st.integers(0, 6), min_size=10, max_size=10),
-    seconds=st.floats(0, 8),
+    track=caption_tracks(min_size=1),
     min_seconds=st.floats(0, 30),
     min_words=st.integers(0, 20),
     data=st.data(),
 )
-def test_merged_captions_are_neighbours_and_no_more_than_needed(
-    gaps, words, seconds, min_seconds, min_words, data
-):
-    starts = [sum(gaps[: n + 1]) for n in range(len(gaps))]
-    track = make_track(
-        *((" ".join(["w"] * words[n]), start, start + seconds) for n, start in enumerate(starts))
-    )
+def test_merged_captions_are_neighbours_and_no_more_than_needed(track, min_seconds, min_words, data):
     index = data.draw(st.integers(0, len(track) - 1))
     merged = merge_neighbours(track, index, min_seconds=min_seconds, min_words=min_words)
 
@@ -86,7 +81,8 @@ def test_merged_captions_are_neighbours_and_no_more_than_needed(
     assert sorted(merged.positions) == list(range(min(merged.positions), max(merged.positions) + 1))
     assert merged.span.start_seconds == track[min(merged.positions)].span.start_seconds
     assert merged.span.end_seconds == track[max(merged.positions)].span.end_seconds
-    assert merged.text.split() == ["w"] * sum(words[position] for position in merged.positions)
+    words = [len(text.split()) for text in track.texts]
+    assert merged.text.split() == [word for place in merged.positions for word in track[place].text.split()]
 
     def is_enough(positions):
         end = track[max(positions)].span.end_seconds
@@ -94,8 +90,63 @@ def test_merged_captions_are_neighbours_and_no_more_than_needed(
         return long_enough and sum(words[position] for position in positions) >= min_words
 
     assert is_enough(merged.positions) or len(merged.positions) == len(track)
-    if len(merged.positions) > 1:
-        assert not is_enough(merged.positions[:-1])
+    assert not any(is_enough(merged.positions[:num]) for num in range(1, len(merged.positions)))
+
+
+@given(track=caption_tracks(min_size=1), factor=st.sampled_from([0.25, 2.0, 8.0]), data=st.data())
+def test_the_same_captions_are_merged_in_slow_motion(track, factor, data):
+    index = data.draw(st.integers(0, len(track) - 1))
+    merged = merge_neighbours(track, index, min_seconds=10.0, min_words=8)
+    slow = merge_neighbours(scaled(track, factor), index, min_seconds=10.0 * factor, min_words=8)
+    assert (slow.text, slow.positions) == (merged.text, merged.positions)
+    assert slow.span.start_seconds == merged.span.start_seconds * factor
+    assert slow.span.end_seconds == merged.span.end_seconds * factor
+
+
+# ---------------------------------------------------------------- draws
+
+
+@given(track=caption_tracks(min_size=1), num_pairs=st.integers(1, 8), seed=st.integers(0, 100))
+def test_drawn_captions_are_merged_ones_and_follow_the_generator(track, num_pairs, seed):
+    drawn, again = (
+        draw_merged_captions(
+            track, num_pairs, min_seconds=5.0, min_words=3, generator=torch.Generator().manual_seed(seed)
+        )
+        for _ in range(2)
+    )
+    assert drawn == again
+    assert len(drawn) == num_pairs
+    for merged in drawn:
+        assert merged == merge_neighbours(track, merged.positions[0], min_seconds=5.0, min_words=3)
+
+
+def test_every_pair_of_captions_is_drawn_equally_often(generator):
+    pairs = [
+        tuple(
+            merged.positions[0]
+            for merged in draw_merged_captions(FIVE, 2, min_seconds=5, min_words=0, generator=generator)
+        )
+        for _ in range(2500)
+    ]
+    assert are_uniform(pairs, itertools.product(range(5), repeat=2))
+
+
+def test_captions_may_be_drawn_without_repetition(generator):
+    for _ in range(20):
+        drawn = draw_merged_captions(
+            FIVE, 5, min_seconds=0, min_words=0, generator=generator, repetition="when_short"
+        )
+        assert sorted(merged.positions[0] for merged in drawn) == [0, 1, 2, 3, 4]
+
+
+def test_nothing_is_drawn_from_an_empty_track(generator):
+    with pytest.raises(
+        ValueError, match="^captions cannot be drawn from an empty track; leave the video out$"
+    ):
+        draw_merged_captions(CaptionTrack(), 2, min_seconds=5, min_words=0, generator=generator)
+
+
+# ---------------------------------------------------------------- refusals
 
 
 @pytest.mark.parametrize("index", [-1, 5])

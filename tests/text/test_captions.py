@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
 
 import pytest
@@ -10,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caption_tracks import are_uniform, caption_tracks, scaled
 from narravid.text.captions import (
     Caption,
     CaptionTrack,
     consecutive_captions,
+    draw_captions,
     draw_consecutive_captions,
     first_candidate,
     nearest_captions,
@@ -66,22 +67,98 @@ def test_bad_arguments_are_refused(index, num_candidates):
         nearest_captions(make_track((0, 1), (2, 3), (4, 5)), index, num_candidates)
 
 
-@given(
-    gaps=st.lists(st.floats(0, 10), min_size=1, max_size=12),
-    durations=st.floats(0, 8),
-    num_candidates=st.integers(1, 6),
-    data=st.data(),
-)
-def test_candidates_are_neighbours_and_contain_the_caption(gaps, durations, num_candidates, data):
-    starts = [sum(gaps[: n + 1]) for n in range(len(gaps))]
-    track = make_track(*((start, start + durations) for start in starts))
+@given(track=caption_tracks(min_size=1), num_candidates=st.integers(1, 6), data=st.data())
+def test_candidates_are_neighbours_and_contain_the_caption(track, num_candidates, data):
     index = data.draw(st.integers(0, len(track) - 1))
     chosen = nearest_captions(track, index, num_candidates)
     assert len(chosen) == num_candidates
     assert index in chosen
+    assert all(0 <= position < len(track) for position in chosen)
     assert all(later - earlier in (0, 1) for earlier, later in itertools.pairwise(chosen))
     if len(track) >= num_candidates:
         assert len(set(chosen)) == num_candidates
+        assert chosen[0] == first_candidate(track, index, num_candidates)
+    else:
+        assert set(chosen) <= set(range(len(track)))
+
+
+@given(
+    track=caption_tracks(min_size=1),
+    num_candidates=st.integers(1, 6),
+    factor=st.sampled_from([0.25, 2.0, 8.0]),
+)
+def test_candidates_stay_the_same_in_slow_motion(track, num_candidates, factor):
+    for index in range(len(track)):
+        chosen = nearest_captions(track, index, num_candidates)
+        assert nearest_captions(scaled(track, factor), index, num_candidates) == chosen
+
+
+@given(track=caption_tracks(min_size=1), num_candidates=st.integers(1, 5), data=st.data())
+def test_more_candidates_hold_the_fewer_away_from_the_borders(track, num_candidates, data):
+    index = data.draw(st.integers(0, len(track) - 1))
+    few, more = (set(nearest_captions(track, index, num)) for num in (num_candidates, num_candidates + 1))
+    if 0 not in few and len(track) - 1 not in few:
+        assert few < more
+
+
+@given(track=caption_tracks())
+def test_any_track_is_in_order_and_spans_its_captions(track):
+    starts = [caption.span.start_seconds for caption in track]
+    assert starts == sorted(starts)
+    assert CaptionTrack(tuple(reversed(track.captions))).span == track.span
+    if track.span is not None:
+        assert all(
+            caption.span.overlap_seconds(track.span) == caption.span.duration_seconds for caption in track
+        )
+
+
+# ---------------------------------------------------------------- draws
+
+
+@given(
+    num_captions=st.integers(1, 20),
+    num_draws=st.integers(1, 12),
+    repetition=st.sampled_from(["always", "when_short"]),
+    seed=st.integers(0, 1000),
+)
+def test_drawn_captions_exist_and_follow_the_generator(num_captions, num_draws, repetition, seed):
+    drawn, again = (
+        draw_captions(
+            num_captions, num_draws, generator=torch.Generator().manual_seed(seed), repetition=repetition
+        )
+        for _ in range(2)
+    )
+    assert drawn == again
+    assert len(drawn) == num_draws
+    assert all(type(position) is int and 0 <= position < num_captions for position in drawn)
+    if repetition == "when_short" and num_draws <= num_captions:
+        assert len(set(drawn)) == num_draws
+
+
+def test_captions_are_drawn_from_all_with_repetition_by_default(generator):
+    pairs = [tuple(draw_captions(4, 2, generator=generator)) for _ in range(1600)]
+    assert are_uniform(pairs, itertools.product(range(4), repeat=2))
+
+
+def test_different_captions_are_drawn_in_every_order(generator):
+    pairs = [tuple(draw_captions(4, 2, generator=generator, repetition="when_short")) for _ in range(1200)]
+    assert are_uniform(pairs, itertools.permutations(range(4), 2))
+    triples = [tuple(draw_captions(3, 3, generator=generator, repetition="when_short")) for _ in range(600)]
+    assert are_uniform(triples, itertools.permutations(range(3)))
+
+
+def test_too_few_captions_are_drawn_from_all_again(generator):
+    triples = [tuple(draw_captions(2, 3, generator=generator, repetition="when_short")) for _ in range(800)]
+    assert are_uniform(triples, itertools.product(range(2), repeat=3))
+
+
+def test_draws_refuse_what_does_not_exist(generator):
+    with pytest.raises(ValueError, match="^num_captions must be at least 1, got 0$"):
+        draw_captions(0, 2, generator=generator)
+    with pytest.raises(ValueError, match="^num_draws must be at least 1, got 0$"):
+        draw_captions(2, 0, generator=generator)
+    with pytest.raises(ValueError, match="^repetition must be 'always' or 'when_short', got 'never'$"):
+        draw_captions(2, 2, generator=generator, repetition="never")
 
 
 # ---------------------------------------------------------------- sequences
@@ -115,12 +192,16 @@ def test_a_drawn_sequence_follows_its_generator(num_captions, length, seed):
 
 
 def test_every_sequence_is_drawn_equally_often(generator):
-    track = long_track(7)
-    draws = [draw_consecutive_captions(track, 4, generator=generator)[0] for _ in range(2000)]
-    counts = collections.Counter(draws)
-    assert sorted(counts) == [0, 1, 2, 3]
-    # Binomial with n = 2000, p = 0.25: standard deviation 19.4, so 5 of them.
-    assert all(abs(count - 500) < 97 for count in counts.values())
+    draws = [draw_consecutive_captions(long_track(7), 4, generator=generator)[0] for _ in range(2000)]
+    assert are_uniform(draws, range(4))
+
+
+@given(num_captions=st.integers(1, 20), length=st.integers(1, 12))
+def test_a_sequence_takes_one_number_whatever_the_track(num_captions, length):
+    generator, counted = (torch.Generator().manual_seed(3) for _ in range(2))
+    draw_consecutive_captions(long_track(num_captions), length, generator=generator)
+    torch.randint(2, (), generator=counted)
+    assert torch.equal(generator.get_state(), counted.get_state())
 
 
 def test_sequences_refuse_what_they_cannot_hold(generator):

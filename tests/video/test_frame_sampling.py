@@ -12,14 +12,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caption_tracks import are_uniform
 from narravid.video import frame_sampling
 from narravid.video.frame_sampling import (
     crop_frames,
     crop_start_frame,
+    crop_views,
     draw_crop_start_frame,
     video_frames,
     window_start_frames,
 )
+from narravid.video.resize import short_side_size, uniform_crop_offset
 
 frame_counts = st.integers(1, 5000)
 clip_lengths = st.floats(1, 300)
@@ -78,9 +81,7 @@ def test_drawn_crops_fit(num_video_frames, clip_frames, seed):
 
 def test_crops_are_drawn_uniformly(generator):
     starts = [draw_crop_start_frame(132, 32, generator=generator) for _ in range(2000)]
-    # Uniform on [0, 100): standard deviation of the mean 0.65, of a quarter's count 19.4; 5 of them.
-    assert abs(np.mean(starts) - 50) < 3.3
-    assert all(abs(count - 500) < 97 for count in np.histogram(starts, bins=4, range=(0, 100))[0])
+    assert are_uniform([int(start / 12.5) for start in starts], range(8))
 
 
 def test_a_draw_takes_one_number_of_the_generator_whatever_the_room(generator):
@@ -116,6 +117,61 @@ def test_frames_of_a_crop_are_pytorchs_linspace(start, num_frames, stride):
     expected = torch.linspace(start, start + clip_frames - 1, num_frames).clamp(0, 299).long()
     found = crop_frames(float(start), clip_frames, num_frames=num_frames, num_video_frames=300)
     assert found == expected.tolist()
+
+
+@given(
+    num_video_frames=frame_counts,
+    fps=st.sampled_from([5.0, 12.5, 15.0, 23.976, 25.0, 29.97, 30.0, 50.0, 60.0, 120.0]),
+    num_frames=st.sampled_from([8, 16]),
+    seed=st.integers(0, 1000),
+)
+def test_a_training_clip_at_any_frame_rate_lasts_as_long_as_the_rate_says(
+    num_video_frames, fps, num_frames, seed
+):
+    clip_frames = num_frames * 4 * fps / 30
+    drawn, again = (
+        draw_crop_start_frame(num_video_frames, clip_frames, generator=torch.Generator().manual_seed(seed))
+        for _ in range(2)
+    )
+    assert drawn == again
+    frames = crop_frames(drawn, clip_frames, num_frames=num_frames, num_video_frames=num_video_frames)
+    if clip_frames <= num_video_frames:
+        # No frame is repeated for want of others: the last lies where the clip ends, clip - 1 later.
+        assert abs(frames[-1] - frames[0] - (clip_frames - 1)) <= 1 + 1e-6
+    else:
+        assert frames[0] == 0
+        assert frames[-1] == min(math.floor(clip_frames - 1), num_video_frames - 1)
+
+
+@given(start=st.floats(0, 300), num_frames=st.sampled_from([8, 16]), fps=st.sampled_from([15.0, 25.0, 30.0]))
+def test_a_start_moved_up_to_a_frame_moves_every_frame_by_at_most_one(start, num_frames, fps):
+    clip_frames = num_frames * 4 * fps / 30
+    exact, moved = (
+        crop_frames(float(place), clip_frames, num_frames=num_frames, num_video_frames=250)
+        for place in (start, math.ceil(start))
+    )
+    assert all(later - earlier in (0, 1) for earlier, later in zip(exact, moved, strict=True))
+
+
+def test_the_views_of_a_test_are_ten_times_three_by_default():
+    views = crop_views()
+    assert views == sorted(itertools.product(range(10), range(3)))
+    assert crop_views(1, 1) == [(0, 0)]
+
+
+@given(
+    num_video_frames=frame_counts,
+    size=st.tuples(st.integers(16, 2000), st.integers(16, 2000)),
+    crop_pixels=st.sampled_from([112, 224]),
+)
+def test_every_view_lies_inside_the_video(num_video_frames, size, crop_pixels):
+    scaled = short_side_size(*size, size_pixels=crop_pixels)
+    for number, position in crop_views():
+        start = crop_start_frame(num_video_frames, 64, crop_number=number, num_crops=10)
+        frames = crop_frames(start, 64, num_frames=16, num_video_frames=num_video_frames)
+        assert 0 <= frames[0] <= frames[-1] < num_video_frames
+        corner = uniform_crop_offset(scaled, crop_pixels, position=position)
+        assert all(0 <= place <= side - crop_pixels for place, side in zip(corner, scaled, strict=True))
 
 
 def test_one_frame_is_the_first():
@@ -188,7 +244,11 @@ def test_counts_must_be_at_least_one(value):
             lambda: crop_frames(0.0, value, num_frames=2, num_video_frames=10),
         ],
         "num_windows": [lambda: window_start_frames(10, 8, value)],
-        "num_crops": [lambda: crop_start_frame(10, 8, crop_number=0, num_crops=value)],
+        "num_crops": [
+            lambda: crop_start_frame(10, 8, crop_number=0, num_crops=value),
+            lambda: crop_views(value),
+        ],
+        "num_positions": [lambda: crop_views(10, value)],
         "num_frames": [
             lambda: crop_frames(0.0, 8, num_frames=value, num_video_frames=10),
             lambda: video_frames(10, value),
