@@ -97,7 +97,7 @@ class Fields:
         """
         value = self.value(key)
         if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
-            value = int(value)
+            value = int(value.strip())  # int knows fewer kinds of white space than strip
         inside = type(value) is int and at_least <= value and (at_most is None or value <= at_most)
         if not inside:
             bounds = f">= {at_least}" if at_most is None else f"from {at_least} to {at_most}"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import random
+
 import pytest
 import webvtt
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from narravid.errors import AnnotationError
-from narravid.text.transcripts import find_transcript, load_transcript, read_transcript
+from narravid.text.captions import Caption, CaptionTrack
+from narravid.text.transcripts import load_transcript, read_transcript
 from narravid.types import Span
 
 # What each file that webvtt-py's own tests call invalid, and each odd valid one, must give:
@@ -28,6 +36,7 @@ READABLE = {
     "sample.srt": (5, 0),
     "sample.vtt": (16, 0),
     "styles.vtt": (1, 0),
+    "two_captions.sbv": (2, 0),
     "using_identifiers.vtt": (6, 0),
     "youtube_dl.vtt": (3, 0),  # rolling, unrolled
 }
@@ -42,13 +51,11 @@ REFUSED = {
     "invalid_timeframe.vtt": (6, "malformed time line '00:00:07.000 --> 00:00:1d.890'"),
     "missing_timeframe.srt": (5, "text without a time line: '2'"),
     "missing_timeframe.vtt": (6, "text without a time line: 'Caption text #2'"),
-    # YouTube's old SBV is not read; the message names the kinds that are.
-    "invalid_format.sbv": (None, "convert it to one of .vtt, .srt, .csv"),
-    "invalid_timeframe.sbv": (None, "convert it"),
-    "missing_caption_text.sbv": (None, "convert it"),
-    "missing_timeframe.sbv": (None, "convert it"),
-    "sample.sbv": (None, "convert it"),
-    "two_captions.sbv": (None, "convert it"),
+    "invalid_format.sbv": (1, "text without a time line: 'some text'"),
+    "invalid_timeframe.sbv": (7, "malformed time line '0:00:13.f89,0:00:15.489'"),
+    "missing_caption_text.sbv": (12, "ends before it starts"),
+    "missing_timeframe.sbv": (4, "text without a time line: 'Caption text #2'"),
+    "sample.sbv": (14, "the cue ends before it starts: '0:00:17.484,0:00:16.543'"),
 }
 
 
@@ -205,13 +212,130 @@ def test_files_that_cannot_be_opened_are_named(tmp_path):
         read_transcript(tmp_path / "folder.srt")
 
 
-def test_the_best_transcript_of_a_video_is_found(tmp_path):
-    video = tmp_path / "clip.v2.mp4"
-    assert find_transcript(video) is None
-    for name in ("clip.v2.csv", "clip.v2.srt", "clip.v2.vtt"):
-        write(tmp_path, name, "")
-        assert find_transcript(video) == tmp_path / name
-    captions_dir = tmp_path / "captions"
-    captions_dir.mkdir()
-    write(captions_dir, "clip.v2.csv", "")
-    assert find_transcript(video, captions_dir=captions_dir) == captions_dir / "clip.v2.csv"
+def test_other_kinds_are_refused_with_those_that_are_known(tmp_path):
+    with pytest.raises(AnnotationError, match=r"cannot read '\.ass' .* convert it to one of \.vtt, \.srt, "):
+        read_transcript(write(tmp_path, "v.ass", ""))
+
+
+words = st.text("abcdefghijklmnopqrstuvwxyzäß'?!0123456789", min_size=1, max_size=8)
+texts = st.lists(words, min_size=1, max_size=6).map(" ".join).filter(lambda text: text != "nan")
+milliseconds = st.integers(0, 3_000_000)
+captions = st.builds(
+    lambda text, start, length: Caption(text, Span(start / 1000, (start + length) / 1000)),
+    texts,
+    milliseconds,
+    milliseconds,
+)
+tracks = st.lists(captions, max_size=8).map(lambda found: CaptionTrack(tuple(found)))
+
+
+def stamp(seconds: float, separator: str) -> str:
+    whole, fraction = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{separator}{fraction:03}"
+
+
+def as_cues(track: CaptionTrack, separator: str) -> str:
+    return "".join(
+        f"{number}\n{stamp(caption.span.start_seconds, separator)} --> "
+        f"{stamp(caption.span.end_seconds, separator)}\n{caption.text}\n\n"
+        for number, caption in enumerate(track, start=1)
+    )
+
+
+def as_sbv(track: CaptionTrack) -> str:
+    return "".join(
+        f"{stamp(c.span.start_seconds, '.')},{stamp(c.span.end_seconds, '.')}\n{c.text}\n\n" for c in track
+    )
+
+
+def as_xml(track: CaptionTrack) -> str:
+    rows = "".join(
+        f'<p t="{round(1000 * caption.span.start_seconds)}" d="'
+        f'{round(1000 * caption.span.end_seconds) - round(1000 * caption.span.start_seconds)}">'
+        f"{caption.text}</p>"
+        for caption in track
+    )
+    return f"<timedtext format='3'><body>{rows}</body></timedtext>"
+
+
+def as_csv(track: CaptionTrack) -> str:
+    content = io.StringIO()
+    writer = csv.writer(content)
+    writer.writerow(["start", "end", "text"])
+    writer.writerows(
+        [caption.span.start_seconds, caption.span.end_seconds, caption.text] for caption in track
+    )
+    return content.getvalue()
+
+
+def as_columns(track: CaptionTrack) -> str:
+    starts, ends = zip(*[(c.span.start_seconds, c.span.end_seconds) for c in track], strict=True)
+    return json.dumps({"start": starts, "end": ends, "text": track.texts})
+
+
+def as_records(track: CaptionTrack) -> str:
+    return json.dumps(
+        [{"text": c.text, "start": c.span.start_seconds, "end": c.span.end_seconds} for c in track]
+    )
+
+
+WRITERS = {
+    ".vtt": lambda track: "WEBVTT\n\n" + as_cues(track, "."),
+    ".srt": lambda track: as_cues(track, ","),
+    ".sbv": as_sbv,
+    ".xml": as_xml,
+    ".csv": as_csv,
+    ".json": as_columns,
+    ".list.json": as_records,
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(track=tracks)
+def test_what_is_written_is_read_again(tmp_path, suffix, track):
+    assume(len(track) > 0)
+    # lists of single words are put together to captions, and lines carried on are read once
+    assume(any(" " in text for text in track.texts) and len(set(track.texts)) == len(track))
+    path = write(tmp_path, f"v{suffix}", WRITERS[suffix](track))
+    assert read_transcript(path) == track
+
+
+SAMPLE = CaptionTrack(
+    (Caption("add oil, stir", Span(0.5, 2.25)), Caption("wait", Span(2, 5)), Caption("serve it", Span(7, 9)))
+)
+
+
+@pytest.mark.parametrize("suffix", [*WRITERS, ".align", ".json3"])
+def test_a_damaged_file_gives_captions_or_says_where_it_is_damaged(tmp_path, suffix):
+    if suffix == ".align":
+        whole = b"0 12250 sil\n12250 19250 set\n19250 27250 white\n"
+    elif suffix == ".json3":
+        whole = (
+            b'{"events": [{"tStartMs": 10, "dDurationMs": 20, "segs": [{"utf8": "add"}, {"utf8": "it"}]}]}'
+        )
+    else:
+        whole = WRITERS[suffix](SAMPLE).encode()
+    chance = random.Random(20261121)
+    faults = []
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            place = chance.randrange(len(content))
+            kind = chance.randrange(4)
+            if kind == 0:
+                content[place] = chance.randrange(256)
+            elif kind == 1:
+                del content[place : place + chance.randint(1, 9)]
+            elif kind == 2:
+                content[place:place] = chance.choice(
+                    [b"9" * 30, b"-", b"<", b'"', b"[", b"{", b"\n\n", b"NaN", b"null"]
+                )
+            else:
+                content = content[: max(1, place)]
+        try:
+            load_transcript(write(tmp_path, f"v{suffix}", bytes(content)))
+        except AnnotationError as error:
+            faults.append(error.path)
+    assert len(faults) > 30
+    assert all(path.endswith(suffix) for path in faults)

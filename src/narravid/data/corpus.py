@@ -9,7 +9,8 @@ from pathlib import Path
 
 from narravid.errors import AnnotationError
 from narravid.text.captions import CaptionTrack
-from narravid.text.transcripts import TRANSCRIPT_SUFFIXES, find_transcript, load_transcript
+from narravid.text.transcript_names import TRANSCRIPT_SUFFIXES, TranscriptFolder
+from narravid.text.transcripts import load_transcript
 from narravid.video.suffixes import VIDEO_SUFFIXES
 
 __all__ = ["NarratedVideo", "find_narrated_videos"]
@@ -54,13 +55,14 @@ def find_narrated_videos(
     videos: list[NarratedVideo] = []
     bad: list[tuple[Path, str]] = []
     taken: dict[str, Path] = {}
+    transcripts = _Transcripts(root, captions_dir)
     for path in _video_files(root):
         video_id = path.relative_to(root).with_suffix("").as_posix()
-        transcript = _find_transcript(path, root, captions_dir)
+        transcript = transcripts.find(path)
         if video_id in taken:
             bad.append((path, f"has the name of {taken[video_id].name}, which is used; rename one of them"))
         elif transcript is None:
-            bad.append((path, f"no transcript of the same name ({', '.join(TRANSCRIPT_SUFFIXES)})"))
+            bad.append((path, transcripts.why_not(path)))
         else:
             taken[video_id] = path
             try:
@@ -83,8 +85,33 @@ def _video_files(root: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def _find_transcript(path: Path, root: Path, captions_dir: Path | None) -> Path | None:
-    if captions_dir is None:
-        return find_transcript(path)
-    nested = captions_dir / path.relative_to(root).parent
-    return find_transcript(path, captions_dir=nested) or find_transcript(path, captions_dir=captions_dir)
+class _Transcripts:
+    """Finds the transcripts of videos in the folders where they may lie, each of which is listed once."""
+
+    def __init__(self, root: Path, captions_dir: Path | None) -> None:
+        self._root = root
+        self._captions_dir = captions_dir
+        self._listed: dict[Path, TranscriptFolder] = {}
+
+    def find(self, video_path: Path) -> Path | None:
+        found = (folder.find(video_path.stem) for folder in self._folders(video_path))
+        return next((path for path in found if path is not None), None)
+
+    def why_not(self, video_path: Path) -> str:
+        """Why a video has no transcript."""
+        languages = [
+            name for folder in self._folders(video_path) for name in folder.languages(video_path.stem)
+        ]
+        if languages:
+            several = ", ".join(dict.fromkeys(languages))
+            return f"transcripts in several languages ({several}); name one of them {video_path.stem}.vtt"
+        return f"no transcript of the same name ({', '.join(TRANSCRIPT_SUFFIXES)})"
+
+    def _folders(self, video_path: Path) -> Iterator[TranscriptFolder]:
+        folders = [video_path.parent]
+        if self._captions_dir is not None:
+            folders = [self._captions_dir / video_path.relative_to(self._root).parent, self._captions_dir]
+        for folder in folders:
+            if folder not in self._listed:
+                self._listed[folder] = TranscriptFolder(folder, video_suffixes=VIDEO_SUFFIXES)
+            yield self._listed[folder]

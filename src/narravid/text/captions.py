@@ -20,6 +20,7 @@ __all__ = [
     "CaptionTrack",
     "Repetition",
     "ShortTrack",
+    "Transcript",
     "consecutive_captions",
     "draw_captions",
     "draw_consecutive_captions",
@@ -115,6 +116,19 @@ def draw_captions(
     else:
         drawn = torch.randperm(num_captions, generator=generator)[:num_draws]
     return [int(position) for position in drawn]
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The captions that a file holds for one video, and what was left out of them.
+
+    Attributes:
+        track: The captions with text.
+        num_dropped: Captions without text (blank, NaN or null), which were left out.
+    """
+
+    track: CaptionTrack
+    num_dropped: int
 
 
 def first_candidate(track: CaptionTrack, index: int, num_candidates: int) -> int:

@@ -1,4 +1,4 @@
-"""The cue grammar that WebVTT and SubRip share, read with line numbers, and rolling captions undone.
+"""The cue grammar of WebVTT and SubRip, read with line numbers, and rolling captions undone.
 
 Faults of hand-made files that leave no doubt about what is meant are accepted (a comma or a point before the
 milliseconds, no blank line between cues); whatever would silently lose speech or its time is an error.
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from narravid.errors import AnnotationError
+from narravid.text.captions import Caption, CaptionTrack, Transcript
+from narravid.types import Span
 
-__all__ = ["Cue", "CueFormat", "parse_cues", "unroll_cues"]
+__all__ = ["Cue", "CueFormat", "parse_cues", "plain_lines", "transcript_of_cues", "unroll_cues"]
 
 CueFormat = Literal["vtt", "srt"]
 
@@ -146,9 +148,27 @@ def _seconds(parts: Sequence[str | None]) -> float:
 
 
 def _text_of(lines: Sequence[Line]) -> tuple[str, ...]:
-    """The lines without tags, entities and superfluous white space; tags may span lines."""
-    plain = html.unescape(_TAG.sub("", "\n".join(line for _, line in lines)))
+    return plain_lines("\n".join(line for _, line in lines))
+
+
+def plain_lines(content: str) -> tuple[str, ...]:
+    """The lines of a cue's text without tags, entities and superfluous white space; tags may span lines."""
+    plain = html.unescape(_TAG.sub("", content))
     return tuple(" ".join(line.split()) for line in plain.split("\n") if line.strip())
+
+
+def transcript_of_cues(cues: Sequence[Cue]) -> Transcript:
+    """The captions that cues show, each line read once and those without text counted.
+
+    Args:
+        cues: The cues of one file, in any order.
+    """
+    in_order = sorted(cues, key=lambda cue: cue.start_seconds)
+    captions = [
+        Caption(" ".join(cue.lines), Span(cue.start_seconds, cue.end_seconds))
+        for cue in unroll_cues(in_order)
+    ]
+    return Transcript(CaptionTrack(tuple(captions)), num_dropped=sum(1 for cue in cues if not cue.lines))
 
 
 def unroll_cues(cues: Sequence[Cue]) -> list[Cue]:
