@@ -24,6 +24,7 @@ ROWS = (
     {
         "annotation_fields",
         "annotation_files",
+        "bad_items",
         "config",
         "distributed",
         "errors",

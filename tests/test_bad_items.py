@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from narravid.bad_items import BadItems, TooManyBadItemsError
+
+
+def test_items_are_counted_by_path_and_by_reason():
+    bad = BadItems()
+    assert bad.add("b.mp4", "empty file")
+    assert bad.add("a.mp4", "empty file")
+    assert bad.add("c.mp4", "cut short")
+    assert not bad.add("b.mp4", "empty file")
+    assert (len(bad), bad.num_met) == (3, 4)
+    assert bad.summary() == "2 x empty file, 1 x cut short"
+
+
+def test_the_table_is_read_back_as_it_was(tmp_path):
+    bad = BadItems()
+    bad.add('odd, "name"\n.mp4', "line one\nline two")
+    bad.add("a.mp4", "empty file")
+    bad.add("a.mp4", "cut short")
+    bad.write(tmp_path / "bad_items.csv")
+    with (tmp_path / "bad_items.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["path", "reason", "times"],
+        ["a.mp4", "cut short", "2"],
+        ['odd, "name"\n.mp4', "line one\nline two", "1"],
+    ]
+
+
+def test_a_table_without_bad_items_says_so(tmp_path):
+    BadItems().write(tmp_path / "bad_items.csv")
+    assert (tmp_path / "bad_items.csv").read_text() == "path,reason,times\n"
+
+
+@pytest.mark.parametrize(
+    ("num_bad", "num_items", "num_expected", "stops"),
+    [
+        (1, 1, 100, False),
+        (5, 5, 100, False),
+        (6, 6, 100, True),
+        (50, 60, 10**6, False),
+        (51, 60, 10**6, True),
+        (200, 4000, 10**6, False),
+        (201, 4000, 10**6, True),
+        (1, 1, 1, True),
+    ],
+)
+def test_a_job_stops_when_the_share_of_what_can_be_judged_is_exceeded(
+    num_bad, num_items, num_expected, stops
+):
+    bad = BadItems()
+    for number in range(num_bad):
+        bad.add(f"{number}.mp4", "empty file")
+    if stops:
+        with pytest.raises(TooManyBadItemsError, match=rf"{num_bad} of {num_items} .*5%.*empty file.*\.mp4"):
+            bad.check_share(num_items, num_expected=num_expected)
+    else:
+        bad.check_share(num_items, num_expected=num_expected)
+    bad.check_share(num_items, num_expected=num_expected, max_share=1.0)
