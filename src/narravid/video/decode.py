@@ -18,6 +18,7 @@ from narravid.video.decode_measure import measure
 from narravid.video.decode_reader import ClipShape, RawClip, read_clips
 from narravid.video.decode_source import VideoSource
 from narravid.video.decode_whole import read_whole
+from narravid.video.segments import Segment
 
 __all__ = [
     "MAX_VIDEO_BYTES",
@@ -56,6 +57,7 @@ def decode_clips(
     starts_seconds: Sequence[float],
     spec: ClipSpec,
     *,
+    segment: Segment | None = None,
     generator: torch.Generator | None = None,
     num_threads: int = 1,
 ) -> Iterator[Clip]:
@@ -69,6 +71,7 @@ def decode_clips(
         path: The file.
         starts_seconds: Where the clips start, in any order; ascending order needs the least memory.
         spec: Frames, rate, size and crop of a clip. `mean` and `std` are not applied.
+        segment: A stretch of the file to read in its place; it must hold the clips and the frame after them.
         generator: Draws the squares of `crop="random"`, two numbers for each clip in order.
         num_threads: Decoding threads; 0 lets FFmpeg choose (for a lone process).
 
@@ -82,19 +85,23 @@ def decode_clips(
     """
     check_starts(starts_seconds)
     squares = draw_squares(len(starts_seconds), spec, generator)
-    return _decode_clips(path, starts_seconds, spec, squares, num_threads)
+    return _decode_clips(
+        path, starts_seconds, spec, segment=segment, squares=squares, num_threads=num_threads
+    )
 
 
 def _decode_clips(
     path: str | Path,
     starts_seconds: Sequence[float],
     spec: ClipSpec,
+    *,
+    segment: Segment | None,
     squares: Sequence[tuple[float, float]] | None,
     num_threads: int,
 ) -> Iterator[Clip]:
     if not starts_seconds:
         return
-    with VideoSource(path, num_threads=num_threads) as source:
+    with VideoSource(path, segment=segment, num_threads=num_threads) as source:
         clips = read_clips(source, starts_seconds, clip_shape(spec), squares=squares)
         for start_seconds, raw in zip(starts_seconds, clips, strict=True):
             yield as_clip(raw, start_seconds, spec.duration_seconds)

@@ -6,8 +6,6 @@ the ffmpeg program skips it, reading stops where the file breaks off. What is le
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,26 +14,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import av
-import av.container
-import av.stream
 import av.video
 
 from narravid.errors import DecodeError
+from narravid.video.decode_open import explain, first_video_stream, open_container
+from narravid.video.segments import Segment
 
 if TYPE_CHECKING:
     Packet = av.Packet[av.video.VideoStream]
 
-__all__ = ["TimedFrame", "VideoSource", "explain", "no_frame_error"]
+__all__ = ["TimedFrame", "VideoSource", "no_frame_error"]
 
 MAX_PIXELS = 2**27  # 16k x 8k: a header that claims more is an attack, not a video
 UNINDEXED_SEEK_SECONDS = 3.0  # without an index, a gap longer than this is worth a seek
 SKIP_MARGIN_SECONDS = 0.1
-# Formats whose files only name other files or addresses: a stranger's must not send us there, and waiting for
-# what a playlist promises can take minutes. All other formats of this FFmpeg are read.
-PLAYLISTS = frozenset(
-    {"applehttp", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"}
-)
-READABLE_FORMATS = ",".join(sorted(av.formats_available - PLAYLISTS))
 # Codecs in which nothing ever refers to a non-reference frame, so that leaving some out changes no other.
 SKIPPABLE_CODECS = frozenset({"h264", "mpeg4", "mpeg1video", "mpeg2video"})
 
@@ -49,11 +41,6 @@ class TimedFrame:
     end_ticks: int
 
 
-def explain(error: Exception) -> str:
-    """What FFmpeg says, without numbers and function names."""
-    return str(getattr(error, "strerror", None) or error)
-
-
 def no_frame_error(source: VideoSource) -> DecodeError:
     """The error for a file of which no frame at all could be decoded."""
     cause = "its video stream holds no data" if source.last_error is None else explain(source.last_error)
@@ -65,6 +52,8 @@ class VideoSource:
 
     Args:
         path: The file.
+        segment: What to read in place of the file: a stretch of it, on whose clock all times then are; errors
+            name `path`.
         num_threads: Decoding threads; 0 lets FFmpeg choose.
         on_progress: Called for every frame decoded and every packet of `packets`; may raise to stop.
 
@@ -73,9 +62,16 @@ class VideoSource:
     """
 
     def __init__(
-        self, path: str | Path, *, num_threads: int = 1, on_progress: Callable[[], None] | None = None
+        self,
+        path: str | Path,
+        *,
+        segment: Segment | None = None,
+        num_threads: int = 1,
+        on_progress: Callable[[], None] | None = None,
     ) -> None:
         self.path = str(path)
+        self._segment = segment
+        self._timeline = None if segment is None else segment.timeline
         self.at_beginning = True
         self.skipped_until: int | None = None
         self.skip_before: int | None = None
@@ -101,23 +97,9 @@ class VideoSource:
         self._container.close()
 
     def _open(self) -> None:
+        self._container = open_container(self.path, None if self._segment is None else self._segment.data)
         try:
-            if Path(self.path).is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            # "file:" keeps names with colons from being taken for protocols; the white list keeps what a file
-            # names within it from being fetched from the network.
-            self._container = av.open(
-                f"file:{os.path.abspath(self.path)}",
-                options={"protocol_whitelist": "file", "format_whitelist": READABLE_FORMATS},
-                metadata_errors="replace",
-            )
-        except av.ArgumentError as error:
-            reason = f"cannot be opened as a video: {explain(error)} (a playlist is not followed)"
-            raise DecodeError(self.path, reason) from error
-        except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
-            raise DecodeError(self.path, f"cannot be opened as a video: {explain(error)}") from error
-        try:
-            self.stream = self._first_video_stream()
+            self.stream = first_video_stream(self.path, self._container)
         except DecodeError:
             self._container.close()
             raise
@@ -126,27 +108,30 @@ class VideoSource:
         context.thread_type = "SLICE" if self._num_threads == 1 else "AUTO"
         context.options = {"max_pixels": str(MAX_PIXELS)}
 
-    def _first_video_stream(self) -> av.video.VideoStream:
-        streams = self._container.streams.video
-        if not streams:
-            kinds = ", ".join(sorted({stream.type for stream in self._container.streams}))
-            raise DecodeError(self.path, f"has no video stream, only {kinds or 'an empty container'}")
-        moving = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
-        if not moving:
-            raise DecodeError(self.path, "has no video stream, only a cover picture")
-        if moving[0].codec_context is None:
-            raise DecodeError(self.path, "FFmpeg has no decoder for its video stream")
-        return moving[0]
-
     @property
     def time_base(self) -> Fraction:
         """Seconds per tick."""
+        return self._stream_base if self._timeline is None else self._timeline.time_base
+
+    @property
+    def _stream_base(self) -> Fraction:
         return Fraction(self.stream.time_base or Fraction(1, av.time_base))
 
     @property
     def origin_microseconds(self) -> int:
         """Timestamp at which the file (its earliest stream) starts."""
+        if self._timeline is not None:
+            return self._timeline.origin_microseconds
         return self._container.start_time or 0
+
+    @property
+    def _first_ticks(self) -> int:
+        """Where what can be read begins."""
+        return self.origin_ticks if self._timeline is None else self._timeline.shift_ticks
+
+    def _stream_ticks(self, ticks: int) -> int:
+        """A time on the clock that the packets carry."""
+        return ticks if self._timeline is None else self._timeline.to_segment(ticks, self._stream_base)
 
     @property
     def origin_ticks(self) -> int:
@@ -171,6 +156,8 @@ class VideoSource:
     @property
     def frame_ticks(self) -> int:
         """Ticks per frame at the average rate, at least one."""
+        if self._timeline is not None:
+            return self._timeline.frame_ticks
         return self.ticks(1 / self.fps) if self.fps else 1
 
     def restart(self) -> None:
@@ -181,12 +168,12 @@ class VideoSource:
 
     def seek(self, ticks: int) -> None:
         """Stand at a key frame at or before `ticks`; at the beginning where the file does not seek."""
-        if ticks <= self.origin_ticks or not self._is_timed:
+        if ticks <= self._first_ticks or not self._is_timed:
             self.restart()
             return
         self._prime()
         try:
-            self._container.seek(ticks, stream=self.stream)
+            self._container.seek(self._stream_ticks(ticks), stream=self.stream)
         except (av.FFmpegError, OSError, ValueError):
             self.restart()
             return
@@ -215,13 +202,14 @@ class VideoSource:
         if not self.can_seek:
             return False
         if self._position is None:
-            return ticks > self.origin_ticks
+            return ticks > self._first_ticks
         entries = self.stream.index_entries
         if len(entries):
-            nearest = entries.search_timestamp(ticks, backward=True)
-            if nearest >= 0 and entries[nearest].timestamp > self._position:
+            wanted, position = self._stream_ticks(ticks), self._stream_ticks(self._position)
+            nearest = entries.search_timestamp(wanted, backward=True)
+            if nearest >= 0 and entries[nearest].timestamp > position:
                 return True
-            if entries[len(entries) - 1].timestamp >= ticks:
+            if entries[len(entries) - 1].timestamp >= wanted:
                 return False
         return ticks - self._position > self.ticks(UNINDEXED_SEEK_SECONDS)
 
@@ -292,8 +280,16 @@ class VideoSource:
         if self._position is not None:
             ticks = max(ticks, self._position)
         self._position = ticks
-        return TimedFrame(frame, ticks, ticks + (frame.duration or self.frame_ticks))
+        return TimedFrame(frame, ticks, ticks + self._duration_of(frame))
+
+    def _duration_of(self, frame: av.VideoFrame) -> int:
+        if not frame.duration or self._timeline is None:
+            return frame.duration or self.frame_ticks
+        return self._timeline.length(frame.duration, self._stream_base)
 
     def _time_of(self, item: av.VideoFrame | Packet) -> int | None:
         """Presentation time; AVI stores none, and what FFmpeg derives for it is wrong with B-frames."""
-        return item.dts if self._container.format.name == "avi" else item.pts
+        ticks = item.dts if self._container.format.name == "avi" else item.pts
+        if ticks is None or self._timeline is None:
+            return ticks
+        return self._timeline.from_segment(ticks, self._stream_base)

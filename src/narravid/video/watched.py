@@ -27,6 +27,7 @@ from narravid.video.decode import (
     draw_squares,
 )
 from narravid.video.decode_reader import RawClip
+from narravid.video.segments import Segment
 from narravid.video.watched_process import DecodingProcess, ProcessLostError
 from narravid.video.watched_wire import Message
 
@@ -107,6 +108,7 @@ class WatchedDecoder:
         starts_seconds: Sequence[float],
         spec: ClipSpec,
         *,
+        segment: Segment | None = None,
         generator: torch.Generator | None = None,
     ) -> Iterator[Clip]:
         """Clips of a file as they are decoded; see `narravid.video.decode.decode_clips`.
@@ -119,13 +121,15 @@ class WatchedDecoder:
         """
         check_starts(starts_seconds)
         squares = draw_squares(len(starts_seconds), spec, generator)
-        return self._clips(path, list(starts_seconds), spec, squares)
+        return self._clips(path, list(starts_seconds), spec, segment=segment, squares=squares)
 
     def _clips(
         self,
         path: str | Path,
         starts_seconds: list[float],
         spec: ClipSpec,
+        *,
+        segment: Segment | None,
         squares: Sequence[tuple[float, float]] | None,
     ) -> Iterator[Clip]:
         if not starts_seconds:
@@ -137,8 +141,13 @@ class WatchedDecoder:
             "squares": squares,
             "num_threads": self._num_threads,
         }
+        data = None
+        if segment is not None:
+            base, *rest = dataclasses.astuple(segment.timeline)
+            request["timeline"] = [base.numerator, base.denominator, *rest]
+            data = np.frombuffer(segment.data, np.uint8)
         starts = iter(starts_seconds)
-        for message, frames in self._ask(path, request):
+        for message, frames in self._ask(path, request, data):
             assert frames is not None  # an answer to this request always has an array
             yield as_clip(RawClip(frames, message["num_valid"]), next(starts), spec.duration_seconds)
 
@@ -218,14 +227,14 @@ class WatchedDecoder:
             return error
 
     def _ask(
-        self, path: str | Path, request: Message
+        self, path: str | Path, request: Message, data: npt.NDArray[np.uint8] | None = None
     ) -> Iterator[tuple[Message, npt.NDArray[np.uint8] | None]]:
         """Stream the answers to one request; whatever happens, the process is left idle or dead."""
         process = self._take()
         is_done = False
         try:
             # The process may have another working folder by now; names are made absolute here.
-            process.request({**request, "path": os.path.abspath(path)})
+            process.request({**request, "path": os.path.abspath(path)}, data)
             while True:
                 message, array = process.receive(self._stall_seconds)
                 if message["kind"] == "end":

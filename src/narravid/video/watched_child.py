@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from narravid.video.decode_measure import measure
 from narravid.video.decode_reader import ClipShape, read_clips
 from narravid.video.decode_source import VideoSource
 from narravid.video.decode_whole import read_whole
+from narravid.video.segments import Segment, Timeline
 from narravid.video.watched_wire import Message, receive, send
 
 __all__ = ["main"]
@@ -59,8 +61,8 @@ class _Server:
     def _read_requests(self) -> None:
         try:
             while True:
-                message, _ = receive(self._connection)
-                self._requests.put(message)
+                message, array = receive(self._connection)
+                self._requests.put(message if array is None else {**message, "data": array})
         except (EOFError, OSError):
             os._exit(0)  # the decoding thread may be deep inside a decoder; nothing here needs tidying
 
@@ -101,9 +103,22 @@ def _probe(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer
 
 def _clips(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
     shape = ClipShape(**request["shape"])
-    with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
+    with VideoSource(
+        request["path"],
+        segment=_segment(request),
+        num_threads=request["num_threads"],
+        on_progress=on_progress,
+    ) as source:
         for clip in read_clips(source, request["starts_seconds"], shape, squares=request["squares"]):
             yield {"kind": "clip", "num_valid": clip.num_valid}, clip.frames
+
+
+def _segment(request: Message) -> Segment | None:
+    """What the request brings along to be read in place of the file."""
+    if "timeline" not in request:
+        return None
+    numerator, denominator, *rest = request["timeline"]
+    return Segment(request["data"].tobytes(), Timeline(Fraction(numerator, denominator), *rest))
 
 
 def _video(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:

@@ -87,8 +87,8 @@ class DecodingProcess:
         """Whether the process lives and has not been given up."""
         return self._finalizer.alive and self._process.poll() is None
 
-    def request(self, message: Message) -> None:
-        """Send a request; answers come through `receive`.
+    def request(self, message: Message, array: npt.NDArray[np.uint8] | None = None) -> None:
+        """Send a request, with bytes where it has some; answers come through `receive`.
 
         Raises:
             NarravidError: If the process does not start.
@@ -97,7 +97,7 @@ class DecodingProcess:
         self._await_ready()
         self._number += 1
         try:
-            send(self._socket, {**message, "number": self._number})
+            send(self._socket, {**message, "number": self._number}, array)
         except OSError:
             raise self._lost("does not take requests") from None
 
