@@ -216,6 +216,19 @@ def test_children_come_with_their_keys():
         list(fields(c=3).children())
 
 
+@pytest.mark.parametrize("key", ["", " ", "\ud800"])
+def test_keys_must_be_names(key):
+    with pytest.raises(AnnotationError, match="a key must be a text that is not empty, got") as caught:
+        list(fields(**{key: {}}).children())
+    assert caught.value.field == "database"
+
+
+def test_all_texts_of_an_array_are_given():
+    assert fields(x=["a ", "b"]).child("x", kind="array").texts() == ("a", "b")
+    with pytest.raises(AnnotationError, match=r"field 'database\.x\[1\]': must be a text, got 3"):
+        fields(x=["a", 3]).child("x", kind="array").texts()
+
+
 def test_the_row_as_a_whole_can_be_at_fault():
     error = Fields("list.csv", {}, line=7).fault("is the wrong one")
     assert str(error) == "list.csv, line 7: is the wrong one"

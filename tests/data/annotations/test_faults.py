@@ -53,10 +53,10 @@ IN_TABLES = [
         r"must be a time HH\.MM\.SS\.mmm, got",
     ),
     ("LSMDC", "\t00.00.37.566", "\t00.00.30.566", 1, "end_aligned", "must not lie before start_aligned"),
-    ("LSMDC", 'SOMEONE says "no, and 5" more.', " ", 1, "sentence", "is empty"),
+    ("LSMDC", '"No, and 5" more, says SOMEONE.', " ", 1, "sentence", "is empty"),
     (
         "LSMDC",
-        '\tSOMEONE says "no, and 5" more.',
+        '\t"No, and 5" more, says SOMEONE.',
         "",
         1,
         None,

@@ -250,7 +250,7 @@ def test_small_lsmdc_keeps_its_quotation_marks(tmp_path):
         clip_id="1004_Juno_00.00.32.775-00.00.37.566",
         aligned=Span(32.775, 37.566),
         extracted=Span(32.7, 3637.6),
-        text='SOMEONE says "no, and 5" more.',
+        text='"No, and 5" more, says SOMEONE.',
     )
     assert sentence.places[0] == "1004_Juno/1004_Juno_00.00.32.775-00.00.37.566"
 
