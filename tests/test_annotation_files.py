@@ -1,6 +1,7 @@
 """Tables and JSON documents: what is read, and that each fault is named by file, line and field."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -204,6 +205,16 @@ def test_a_wrong_value_is_named_with_its_place(value, look, reason):
     with pytest.raises(AnnotationError, match=reason) as caught:
         look(fields(x=value, late=5))
     assert (caught.value.path, caught.value.field) == ("list.json", "database.x")
+
+
+def test_values_that_cannot_be_written_out_are_still_named():
+    with pytest.raises(AnnotationError, match="must be a text, got a very long int"):
+        fields(x=10**5000).text("x")
+    nested = []
+    for _ in range(2 * sys.getrecursionlimit()):
+        nested = [nested]
+    with pytest.raises(AnnotationError, match=r"must be a text, got \[{6}"):
+        fields(x=nested).text("x")
 
 
 def test_children_come_with_their_keys():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,11 @@ def _is_broken(text: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """A wrong value as a message repeats it: cut where it is long."""
-    written = repr(value)
+    """A wrong value as a message repeats it, cut where it is long and without its depths where it is deep."""
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxlong = shortened.maxother = 2 * MAX_SHOWN
+    try:
+        written = shortened.repr(value)
+    except ValueError:  # Python does not write out numbers of thousands of digits
+        written = f"a very long {type(value).__name__}"
     return written if len(written) <= MAX_SHOWN else f"{written[: MAX_SHOWN - 3]}..."
