@@ -226,7 +226,7 @@ def draw_consecutive_captions(
     Args:
         track: The captions.
         num_captions: Length of the sequence.
-        generator: Source of the draw.
+        generator: Source of the draw; one number is taken whatever the track.
         when_short: As for `consecutive_captions`.
 
     Returns:

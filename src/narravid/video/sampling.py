@@ -187,7 +187,7 @@ def draw_clip_start(span: Span, clip_seconds: float, *, generator: torch.Generat
     Args:
         span: A span of whole seconds.
         clip_seconds: Length of a clip.
-        generator: Source of the draw.
+        generator: Source of the draw; one number is taken whatever the span.
 
     Returns:
         Start in whole seconds.
