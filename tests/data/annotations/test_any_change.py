@@ -41,7 +41,7 @@ def check(sample, folder, content):
 
 @pytest.mark.parametrize("name", SAMPLES)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_changed_bytes(tmp_path_factory, name, data):
     content = bytearray(SAMPLES[name].content.encode())
     for _ in range(data.draw(st.integers(1, 3))):
@@ -55,7 +55,7 @@ def test_changed_bytes(tmp_path_factory, name, data):
 
 @pytest.mark.parametrize("name", [name for name, sample in SAMPLES.items() if sample.separator is not None])
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_changed_cells(tmp_path_factory, name, data):
     sample = SAMPLES[name]
     rows = list(csv.reader(io.StringIO(sample.content), delimiter=sample.separator))
@@ -75,7 +75,7 @@ def places(value, trail=()):
 
 @pytest.mark.parametrize("name", [name for name, sample in SAMPLES.items() if sample.content[0] == "{"])
 @given(data=st.data())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_changed_values(tmp_path_factory, name, data):
     document = copy.deepcopy({"top": json.loads(SAMPLES[name].content)})
     *trail, last = data.draw(st.sampled_from([place for place in places(document) if place]))
