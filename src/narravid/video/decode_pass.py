@@ -1,0 +1,165 @@
+"""One pass over a file for all who want frames of it: seek only where it saves work, decode none twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import av
+
+from narravid.video.decode_source import TimedFrame, VideoSource, no_frame_error
+
+__all__ = ["FramePass", "FrameTaker", "Picture"]
+
+RETREAT_SECONDS = (1.0, 8.0, 64.0)
+
+MadeT = TypeVar("MadeT")
+
+
+@dataclass
+class Picture:
+    """A decoded frame, of which several takers may want the same thing made.
+
+    Attributes:
+        timed: The frame and its time.
+    """
+
+    timed: TimedFrame
+    _made: dict[int, Any] = field(default_factory=dict)
+
+    def made_by(self, make: Callable[[av.VideoFrame], MadeT]) -> MadeT:
+        """What `make` makes of the frame: made when first asked for, once per maker."""
+        if id(make) not in self._made:
+            self._made[id(make)] = make(self.timed.frame)
+        made: MadeT = self._made[id(make)]
+        return made
+
+
+class FrameTaker(Protocol):
+    """Wants the frames from the one on screen at its start until it has enough."""
+
+    @property
+    def start_ticks(self) -> int:
+        """Where it starts, on the clock of the video."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has enough."""
+
+    def feed(self, picture: Picture) -> None:
+        """Take the next frame, in order of time: first the last one before the start, where there is one."""
+
+    def finish(self, end_ticks: int) -> None:
+        """The video is over at `end_ticks`.
+
+        Raises:
+            DecodeError: If it cannot do with what it has.
+        """
+
+
+TakerT = TypeVar("TakerT", bound=FrameTaker)
+
+
+class _MissedFrameError(Exception):
+    """The frame on screen at a taker's start was not decoded: a seek came out late, or it was left out."""
+
+
+class FramePass(Generic[TakerT]):
+    """Streams one file through those who want frames of it.
+
+    Args:
+        source: The file, at its beginning.
+        takers: Who wants frames, sorted by start.
+    """
+
+    def __init__(self, source: VideoSource, takers: Sequence[TakerT]) -> None:
+        self._source = source
+        self._waiting = deque(takers)
+        self._active: list[TakerT] = []
+        self._previous: Picture | None = None
+        self._num_retreats = 0
+
+    def run(self) -> Iterator[TakerT]:
+        """Yield the takers as they have enough, or the video is over.
+
+        Raises:
+            DecodeError: If nothing can be decoded, or a taker cannot do with what there was.
+        """
+        while self._waiting:
+            self._go_to(self._waiting[0].start_ticks)
+            try:
+                yield from self._stream()
+            except _MissedFrameError:
+                self._num_retreats += 1
+
+    def _go_to(self, ticks: int) -> None:
+        """Stand before `ticks`, further back each time that the frame on screen there was missed."""
+        source = self._source
+        if self._num_retreats > len(RETREAT_SECONDS):
+            source.restart()
+            source.can_seek = False
+            self._num_retreats = 0
+        elif self._num_retreats:
+            source.seek(ticks - source.ticks(RETREAT_SECONDS[self._num_retreats - 1]))
+        elif source.is_worth_seeking(ticks):
+            source.seek(ticks)
+        self._previous = None
+        source.skip_to(ticks)
+
+    def _stream(self) -> Iterator[TakerT]:
+        """Decode on until all takers are done or a gap makes a seek worthwhile."""
+        for timed in self._source.frames():
+            picture = Picture(timed)
+            while self._waiting and self._waiting[0].start_ticks <= timed.ticks:
+                self._activate(timed.ticks)
+            for taker in self._active:
+                taker.feed(picture)
+            self._previous = picture
+            done = [taker for taker in self._active if taker.is_full]
+            if not done:
+                continue
+            self._active = [taker for taker in self._active if not taker.is_full]
+            yield from done
+            if not self._active:
+                if not self._waiting or self._source.is_worth_seeking(self._waiting[0].start_ticks):
+                    return
+                self._source.skip_to(self._waiting[0].start_ticks)
+        yield from self._finish()
+
+    def _activate(self, ticks: int) -> None:
+        """Start the next taker: the frame at `ticks` is the first at or after its start."""
+        taker = self._waiting[0]
+        if ticks > taker.start_ticks:
+            self._check_previous()
+        if self._previous is not None:
+            taker.feed(self._previous)
+        self._active.append(self._waiting.popleft())
+        self._num_retreats = 0
+
+    def _check_previous(self) -> None:
+        """Make sure that the frame before the present one in the file was decoded."""
+        source = self._source
+        if self._previous is None:
+            if not source.at_beginning:
+                raise _MissedFrameError
+        elif source.skipped_until is not None and self._previous.timed.ticks < source.skipped_until:
+            source.may_skip = False
+            raise _MissedFrameError
+
+    def _finish(self) -> Iterator[TakerT]:
+        """The file is over: complete what can be."""
+        if self._waiting:
+            self._check_previous()
+        if self._previous is None:
+            raise no_frame_error(self._source)
+        end_ticks = self._previous.timed.end_ticks
+        for taker in self._waiting:
+            taker.feed(self._previous)
+        takers = [*self._active, *self._waiting]
+        self._active.clear()
+        self._waiting.clear()
+        for taker in takers:
+            taker.finish(end_ticks)
+            yield taker
