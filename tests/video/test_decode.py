@@ -31,9 +31,8 @@ def nearest_samples(times, start, num_frames, fps):
     """What the ffmpeg program gives: frames from `start` on go to the nearest sample, the last one stays."""
     inside = [(number, time) for number, time in enumerate(times) if time >= start - 1e-9]
     sample_of = {number: math.floor(round((time - start) * fps, 6) + 0.5) for number, time in inside}
-    first = sample_of[inside[0][0]]
-    wanted = [first + number for number in range(num_frames)]
-    return [max(number for number, sample in sample_of.items() if sample <= want) for want in wanted]
+    sample_of[inside[0][0]] = 0  # what comes before the first frame is filled with it
+    return [max(n for n, sample in sample_of.items() if sample <= want) for want in range(num_frames)]
 
 
 EXPECTED = {"shown_at": shown_at, "ffmpeg_fps": nearest_samples}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from fractions import Fraction
 
 import av
@@ -11,13 +9,13 @@ import av.filter
 import numpy as np
 import pytest
 
+from ffmpeg_program import SQUARE, Output, needs_program, run_program
 from narravid.types import ClipSpec
-from narravid.video.decode import decode_clips, decode_video, probe
+from narravid.video.decode import decode_clips, decode_video
 from narravid.video.encode import write_video
 from numbered_video import numbered_frame
 
 SIZE, FPS, NUM_FRAMES = 56, 5, 16
-SQUARE = "crop=w='min(iw,ih)':h='min(iw,ih)':x='(iw-min(iw,ih))*0.5':y='(ih-min(iw,ih))*0.5'"
 SPEC = ClipSpec(NUM_FRAMES, FPS, SIZE)
 
 
@@ -50,20 +48,11 @@ def graph_clip(path, start):
 
 
 def program_clip(path, start):
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-ss",
-        repr(start),
-        "-t",
-        str(NUM_FRAMES / FPS + 0.1),
-        "-i",
-        str(path),
-    ]
-    command += ["-vf", f"fps={FPS},{SQUARE},scale={SIZE}:{SIZE}", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    output = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
-    return np.frombuffer(output, np.uint8).reshape(-1, SIZE, SIZE, 3)[:NUM_FRAMES]
+    output = Output(
+        f"{SQUARE},scale={SIZE}:{SIZE}", SIZE, SIZE, fps=FPS, start_seconds=start, num_frames=NUM_FRAMES
+    )
+    (frames,), _ = run_program(path, [output], path.parent)
+    return frames
 
 
 def assert_same(path, starts, reference):
@@ -97,40 +86,6 @@ def test_whole_video_is_that_of_the_filter_graph(textured):
     assert np.array_equal(clip.frames.numpy(), expected)
 
 
-needs_program = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg program to compare with")
-
-
 @needs_program
 def test_pixels_are_those_of_the_program(textured):
     assert_same(textured, STARTS, program_clip)
-
-
-# The program itself seeks wrongly in MPEG-PS, at the start of AVI files and in 4:4:4 streams of old x264;
-# there the filter graph, which decodes everything, is the reference.
-REAL_FILES = [
-    ("videos/arm_wrestling.mp4", program_clip),
-    ("videos/msrvtt_video7500.mp4", program_clip),
-    ("videos/activitynet_v_GGSY1Qvo990.mp4", program_clip),
-    ("narrated/manifesto.mp4", program_clip),
-    ("videos/hmdb51_RATRACE_wave_f_nm_np1_fr_goo_37.avi", program_clip),
-    ("actions/hug/set1_10_2_1.avi", program_clip),
-    ("trajectories/cart_pole.gif", program_clip),
-    ("narrated/grid/bbaf2n.mpg", graph_clip),
-    pytest.param("videos/cockatoo.mp4", graph_clip, marks=pytest.mark.slow),
-    ("videos/flipping_a_pancake.mkv", graph_clip),
-    ("odd/video_90.mov", program_clip),
-    ("odd/transparent.webm", graph_clip),
-]
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize(("name", "reference"), REAL_FILES)
-def test_real_files(shared_data, name, reference):
-    if reference is program_clip and shutil.which("ffmpeg") is None:
-        pytest.skip("no ffmpeg program to compare with")
-    path = shared_data / name
-    duration = probe(path).duration_seconds
-    # In AVI the program takes a seek to the beginning for one to the first key frame after it.
-    first = 0.0 if path.suffix != ".avi" else 0.5
-    starts = [first, *(round(duration * share, 2) for share in (0.31, 0.62))]
-    assert_same(path, [start for start in starts if start < duration - 0.3] or [0.0], reference)

@@ -124,7 +124,7 @@ def test_shown_at_is_what_a_player_shows(times, start, fps, num_samples, last_du
     last_duration=st.integers(1, 500),
 )
 @settings(deadline=None)
-def test_ffmpeg_fps_counts_from_the_first_frame_in_the_span(times, start, fps, num_samples, last_duration):
+def test_ffmpeg_fps_gives_each_frame_to_the_nearest_sample(times, start, fps, num_samples, last_duration):
     end = times[-1] + last_duration
     selector = FrameSelector(clock("ffmpeg_fps", start / 1000, fps), num_samples)
     filled = run(selector, [(time, time) for time in times], end)
@@ -139,14 +139,21 @@ def test_ffmpeg_fps_counts_from_the_first_frame_in_the_span(times, start, fps, n
     earlier = [time for time in times if time < start]
     if earlier and (not inside or sample_of(inside[0]) >= num_samples):
         # no frame starts in the span: the one on screen stands for it, for as long as the file goes on
-        first, inside = 0, [earlier[-1], *inside]
-        samples = {earlier[-1]: 0} | {time: sample_of(time) for time in inside[1:]}
-    else:
-        first = sample_of(inside[0])
-        samples = {time: sample_of(time) - first for time in inside}
-    num_valid = min(num_samples, max(1, sample_of(end) - first))
-    expected = [max(t for t in inside if samples[t] <= number) for number in range(num_valid)]
+        inside = [earlier[-1], *inside]
+    num_valid = min(num_samples, max(1, sample_of(end)))
+    samples = [sample_of(time) for time in inside]
+    samples = [0 if sample <= samples[0] else sample for sample in samples]  # no gap before the first
+    expected = [
+        max(t for t, n in zip(inside, samples, strict=True) if n <= number) for number in range(num_valid)
+    ]
     assert filled == expected
+
+
+def test_the_gap_before_the_first_frame_goes_to_the_last_one_of_its_sample():
+    selector = FrameSelector(clock("ffmpeg_fps"), 4)
+    assert run(selector, [(500, "a"), (600, "b"), (650, "c"), (900, "d")], 1000) == ["c"] * 4
+    selector = FrameSelector(clock("ffmpeg_fps"), 4)
+    assert run(selector, [(300, "a"), (500, "b")], 1000) == ["a", "a", "a", "b"]
 
 
 def test_a_full_selector_takes_no_more():

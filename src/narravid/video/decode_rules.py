@@ -87,8 +87,9 @@ class FrameSelector(Generic[PictureT]):
     """Gathers the frames of one clip while a file streams by.
 
     Feed it frames in order of time, starting at or before the clip's start where the file has such a frame.
-    A span in which no frame starts takes the frame still on screen. Under `ffmpeg_fps` counting begins with
-    the sample of the first frame in the span (the ffmpeg program does not fill the gap before it); under
+    A span in which no frame starts takes the frame still on screen. Under `ffmpeg_fps` the frame of the
+    first sample that has one also stands for the samples before, as the ffmpeg program fills such a gap to
+    keep its rate (in files with sound; of a file with one stream it leaves those samples out); under
     `shown_at` samples before the first frame of the file take that one.
 
     Attributes:
@@ -101,7 +102,7 @@ class FrameSelector(Generic[PictureT]):
     num_filled: int = field(default=0, init=False)
     _earlier: PictureT | None = field(default=None, init=False)
     _current: PictureT | None = field(default=None, init=False)
-    _first: int = field(default=0, init=False)
+    _gap: int = field(default=0, init=False)
 
     @property
     def is_full(self) -> bool:
@@ -120,8 +121,9 @@ class FrameSelector(Generic[PictureT]):
             beyond = self.num_samples is not None and sample >= self.num_samples
             self._current = self._earlier if beyond and self._earlier is not None else picture
             if self.clock.frame_rule == "ffmpeg_fps" and self._current is picture:
-                self._first = sample
-        yield from self._fill_to(sample - self._first)
+                self._gap = sample
+        if sample > self._gap:
+            yield from self._fill_to(sample)
         self._current = picture
 
     def finish(self, end_ticks: int) -> Iterator[tuple[range, PictureT]]:
@@ -134,7 +136,7 @@ class FrameSelector(Generic[PictureT]):
         if self._current is None:
             self._current = self._earlier
         at_least = 1 if self.num_filled == 0 else 0
-        yield from self._fill_to(max(at_least, self.clock.first_sample(end_ticks) - self._first))
+        yield from self._fill_to(max(at_least, self.clock.first_sample(end_ticks)))
 
     def _fill_to(self, sample: int) -> Iterator[tuple[range, PictureT]]:
         stop = sample if self.num_samples is None else min(sample, self.num_samples)
