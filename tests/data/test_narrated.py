@@ -225,7 +225,8 @@ def test_a_dataset_needs_videos_with_captions():
 
 @pytest.mark.shared
 def test_the_real_corpus_gives_clips_of_every_video(shared_data):
-    videos, bad = find_narrated_videos(shared_data / "narrated")
+    found = find_narrated_videos(shared_data / "narrated")
+    videos, bad = found.videos, found.bad
     assert bad == []
     assert [video.video_id for video in videos][:2] == ["manifesto", "grid/bbaf2n"]
     assert len(videos) == 12
@@ -247,7 +248,7 @@ def test_odd_files_are_replaced_with_their_reason(shared_data, tmp_path):
     for name in ("odd/corrupted.mp4", "odd/sine-3s-xhe-aac-44khz-mono.mp4", "narrated/grid/bbaf2n.mpg"):
         copy = Path(shutil.copy(shared_data / name, tmp_path))
         copy.with_suffix(".vtt").write_text("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", encoding="utf-8")
-    videos, _ = find_narrated_videos(tmp_path)
+    videos = find_narrated_videos(tmp_path).videos
     dataset = NarratedDataset(
         videos, FileClips(), spec=SPEC, tokenizer=TOKENIZER, sampling=ClipSampling(num_candidates=1)
     )

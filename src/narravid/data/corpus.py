@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from narravid.data.annotations.caption_corpora import read_caption_corpus
+from narravid.data.annotations.video_lists import read_video_list
 from narravid.errors import AnnotationError
-from narravid.text.captions import CaptionTrack
+from narravid.text.captions import CaptionTrack, Transcript
 from narravid.text.transcript_names import TRANSCRIPT_SUFFIXES, TranscriptFolder
 from narravid.text.transcripts import load_transcript
 from narravid.video.suffixes import VIDEO_SUFFIXES
 
-__all__ = ["NarratedVideo", "find_narrated_videos"]
+__all__ = ["FoundVideos", "NarratedVideo", "find_narrated_videos"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,79 +35,130 @@ class NarratedVideo:
     num_dropped_captions: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class FoundVideos:
+    """What there is to train on, and what cannot be used.
+
+    Attributes:
+        videos: The videos with captions.
+        bad: (path, reason) of the videos that cannot be used.
+        num_unused: Videos of a caption file of many that are not among those looked for.
+    """
+
+    videos: list[NarratedVideo]
+    bad: list[tuple[Path, str]]
+    num_unused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A video file that may have captions, under the names of the corpus and of the captions."""
+
+    path: Path
+    video_id: str
+    caption_id: str
+
+
 def find_narrated_videos(
-    root: Path, *, captions_dir: Path | None = None
-) -> tuple[list[NarratedVideo], list[tuple[Path, str]]]:
-    """Every video below a folder that has a transcript of the same stem.
+    root: Path, *, captions: Path | None = None, video_list: Path | None = None
+) -> FoundVideos:
+    """The videos below a folder, each with its captions.
 
     Args:
         root: The folder; hidden files and folders are passed over.
-        captions_dir: Where transcripts lie, in the same sub-folders or in none; None for beside the videos.
+        captions: A folder of transcripts, which lie in the same sub-folders or in none; or a file with the
+            captions of many videos (see `read_caption_corpus`), matched by the stems of the videos or the ids
+            of the list; None for transcripts beside the videos.
+        video_list: The videos to take (see `read_video_list`), with paths below `root`; None takes all.
 
     Returns:
-        The videos by name, with the path below `root` without suffix as id; and (path, reason) of those that
-        cannot be used: no transcript, a faulty or an empty one. Nothing is decoded.
+        The videos in the order of their names or of the list, with the path below `root` without suffix as
+        id; and those that cannot be used: no transcript, a faulty or an empty one. Nothing is decoded.
 
     Raises:
-        ValueError: If a folder does not exist.
+        ValueError: If `root` is not a folder or `captions` does not exist.
+        AnnotationError: If the list, or the file of captions as a whole, has a fault.
     """
-    for folder in (root, captions_dir):
-        if folder is not None and not folder.is_dir():
-            raise ValueError(f"{folder} is not a folder")
-    videos: list[NarratedVideo] = []
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder")
+    if captions is not None and not captions.exists():
+        raise ValueError(f"{captions} is neither a folder nor a file")
     bad: list[tuple[Path, str]] = []
-    taken: dict[str, Path] = {}
-    transcripts = _Transcripts(root, captions_dir)
-    for path in _video_files(root):
-        video_id = path.relative_to(root).with_suffix("").as_posix()
-        transcript = transcripts.find(path)
-        if video_id in taken:
-            bad.append((path, f"has the name of {taken[video_id].name}, which is used; rename one of them"))
-        elif transcript is None:
-            bad.append((path, transcripts.why_not(path)))
+    candidates = _candidates(root, video_list, bad)
+    transcripts: _FolderTranscripts | _CorpusTranscripts
+    if captions is not None and captions.is_file():
+        transcripts = _CorpusTranscripts(captions, candidates)
+    else:
+        transcripts = _FolderTranscripts(root, captions)
+    videos: list[NarratedVideo] = []
+    for candidate in candidates:
+        found = transcripts.read(candidate)
+        if isinstance(found, str):
+            bad.append((candidate.path, found))
         else:
-            taken[video_id] = path
-            try:
-                content = load_transcript(transcript)
-            except AnnotationError as error:
-                bad.append((path, str(error)))
-                continue
-            if len(content.track) == 0:
-                bad.append((path, f"{transcript} holds no captions"))
-            else:
-                videos.append(NarratedVideo(path, content.track, video_id, content.num_dropped))
-    return videos, bad
+            videos.append(NarratedVideo(candidate.path, found.track, candidate.video_id, found.num_dropped))
+    return FoundVideos(videos, bad, transcripts.num_unused)
 
 
-def _video_files(root: Path) -> Iterator[Path]:
+def _candidates(root: Path, video_list: Path | None, bad: list[tuple[Path, str]]) -> list[_Candidate]:
+    """The video files, each under a name of its own; files that get none are added to `bad`."""
+    listed = _video_files(root) if video_list is None else _listed_files(root, video_list, bad)
+    taken: dict[str, _Candidate] = {}
+    for path, caption_id in listed:
+        video_id = path.relative_to(root).with_suffix("").as_posix()
+        if video_id not in taken:
+            taken[video_id] = _Candidate(path, video_id, caption_id)
+        elif path == taken[video_id].path:
+            bad.append((path, f"is in {video_list} twice"))
+        else:
+            used = taken[video_id].path.name
+            bad.append((path, f"has the name of {used}, which is used; rename one of them"))
+    return list(taken.values())
+
+
+def _video_files(root: Path) -> Iterator[tuple[Path, str]]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
-                yield Path(folder, name)
+            stem, suffix = os.path.splitext(name)
+            if not name.startswith(".") and suffix.lower() in VIDEO_SUFFIXES:
+                yield Path(folder, name), stem
 
 
-class _Transcripts:
-    """Finds the transcripts of videos in the folders where they may lie, each of which is listed once."""
+def _listed_files(root: Path, video_list: Path, bad: list[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+    for video in read_video_list(video_list):
+        place = os.path.normpath(video.path)
+        if os.path.isabs(place) or place.split(os.sep)[0] in (os.pardir, os.curdir):
+            bad.append((Path(video.path), f"{video_list} names it, but it lies outside {root}"))
+        elif not (root / place).is_file():
+            bad.append((root / place, f"{video_list} names it, but there is no such file"))
+        else:
+            yield root / place, video.video_id
+
+
+class _FolderTranscripts:
+    """Transcripts in files of their own, in the folders where they may lie, each of which is listed once."""
+
+    num_unused = 0
 
     def __init__(self, root: Path, captions_dir: Path | None) -> None:
         self._root = root
         self._captions_dir = captions_dir
         self._listed: dict[Path, TranscriptFolder] = {}
 
-    def find(self, video_path: Path) -> Path | None:
-        found = (folder.find(video_path.stem) for folder in self._folders(video_path))
-        return next((path for path in found if path is not None), None)
-
-    def why_not(self, video_path: Path) -> str:
-        """Why a video has no transcript."""
-        languages = [
-            name for folder in self._folders(video_path) for name in folder.languages(video_path.stem)
-        ]
-        if languages:
-            several = ", ".join(dict.fromkeys(languages))
-            return f"transcripts in several languages ({several}); name one of them {video_path.stem}.vtt"
-        return f"no transcript of the same name ({', '.join(TRANSCRIPT_SUFFIXES)})"
+    def read(self, candidate: _Candidate) -> Transcript | str:
+        """The captions of a video, or why it has none."""
+        folders = list(self._folders(candidate.path))
+        names = dict.fromkeys((candidate.path.stem, candidate.caption_id))
+        found = (folder.find(name) for folder in folders for name in names)
+        path = next((path for path in found if path is not None), None)
+        if path is None:
+            return _why_none(candidate.path.stem, folders)
+        try:
+            transcript = load_transcript(path)
+        except AnnotationError as error:
+            return str(error)
+        return transcript if len(transcript.track) else f"{path} holds no captions"
 
     def _folders(self, video_path: Path) -> Iterator[TranscriptFolder]:
         folders = [video_path.parent]
@@ -115,3 +168,42 @@ class _Transcripts:
             if folder not in self._listed:
                 self._listed[folder] = TranscriptFolder(folder, video_suffixes=VIDEO_SUFFIXES)
             yield self._listed[folder]
+
+
+def _why_none(stem: str, folders: Collection[TranscriptFolder]) -> str:
+    languages = dict.fromkeys(language for folder in folders for language in folder.languages(stem))
+    if languages:
+        return f"transcripts in several languages ({', '.join(languages)}); name one of them {stem}.vtt"
+    return f"no transcript of the same name ({', '.join(TRANSCRIPT_SUFFIXES)})"
+
+
+class _CorpusTranscripts:
+    """Transcripts of many videos in one file, of which those of the candidates are kept."""
+
+    def __init__(self, path: Path, candidates: Collection[_Candidate]) -> None:
+        self._path = path
+        self._owners: dict[str, _Candidate] = {}
+        for candidate in candidates:
+            self._owners.setdefault(candidate.caption_id, candidate)
+        self._found: dict[str, Transcript | str] = {}
+        self.num_unused = 0
+        for video in read_caption_corpus(path):
+            if video.video_id not in self._owners or video.video_id in self._found:
+                self.num_unused += 1
+                continue
+            try:
+                self._found[video.video_id] = video.read()
+            except AnnotationError as error:
+                self._found[video.video_id] = str(error)
+
+    def read(self, candidate: _Candidate) -> Transcript | str:
+        """The captions of a video, or why it has none."""
+        owner = self._owners[candidate.caption_id]
+        if owner is not candidate:
+            return f"{owner.path} has the same name, and takes the captions of {candidate.caption_id!r}"
+        found = self._found.get(candidate.caption_id)
+        if found is None:
+            return f"{self._path} has no video {candidate.caption_id!r}"
+        if not isinstance(found, str) and len(found.track) == 0:
+            return f"{self._path} holds no captions of {candidate.caption_id!r}"
+        return found

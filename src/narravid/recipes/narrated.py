@@ -45,19 +45,25 @@ def find_corpus(config: NarratedDataConfig) -> list[NarratedVideo]:
     """The narrated videos of a run; those that cannot be used are named in the log.
 
     Raises:
-        ConfigError: If a folder does not exist, no video is narrated, or they do not fill one batch.
+        ConfigError: If a folder or file does not exist, no video is narrated, or they do not fill one batch.
+        AnnotationError: If the list of videos, or the file of captions as a whole, has a fault.
     """
-    for name, folder in (("root", config.root), ("captions", config.captions)):
-        if folder is not None and not folder.is_dir():
-            raise ConfigError(f"data.{name}: {folder} is not a folder", key=f"data.{name}")
-    videos, bad = find_narrated_videos(config.root, captions_dir=config.captions)
+    if not config.root.is_dir():
+        raise ConfigError(f"data.root: {config.root} is not a folder", key="data.root")
+    for name, path in (("captions", config.captions), ("video_list", config.video_list)):
+        if path is not None and not path.exists():
+            raise ConfigError(f"data.{name}: {path} does not exist", key=f"data.{name}")
+    found = find_narrated_videos(config.root, captions=config.captions, video_list=config.video_list)
+    videos, bad = found.videos, found.bad
     named = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_NAMED_VIDEOS])
     more = f"; and {len(bad) - MAX_NAMED_VIDEOS} more" if len(bad) > MAX_NAMED_VIDEOS else ""
     if not videos:
-        found = f"{len(bad)} videos, none of them usable ({named}{more})" if bad else "no video"
-        raise ConfigError(f"data.root: {config.root} has no narrated video: found {found}", key="data.root")
+        seen = f"{len(bad)} videos, none of them usable ({named}{more})" if bad else "no video"
+        raise ConfigError(f"data.root: {config.root} has no narrated video: found {seen}", key="data.root")
     if bad:
         _log.warning("%d of %d videos are left out: %s%s", len(bad), len(bad) + len(videos), named, more)
+    if found.num_unused:
+        _log.info("%s: captions of %d videos are not used", config.captions, found.num_unused)
     if config.batch_size > len(videos):
         raise ConfigError(
             f"data.batch_size is {config.batch_size} videos, but {config.root} has only {len(videos)}"

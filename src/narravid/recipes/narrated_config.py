@@ -22,7 +22,11 @@ class NarratedDataConfig:
 
     Attributes:
         root: Folder of the videos, searched to the bottom; each needs a transcript of the same stem.
-        captions: Folder of the transcripts; None when they lie beside the videos.
+        captions: Folder of the transcripts, or one file with the captions of many videos: caption.json or
+            caption.pickle of HowTo100M, sentencified JSON, HTM-AA's CSV. None when transcripts lie beside
+            the videos.
+        video_list: The videos to take, in place of all below root: CSV with a column video_path or path, or
+            vid_to_path.json; paths start at root.
         vocabulary: Word list (.json or .npy); None builds it from the captions.
         min_word_count: In a built word list, leave out words that occur less often.
         max_vocabulary_words: In a built word list, keep only the most frequent words; None for all.
@@ -36,6 +40,7 @@ class NarratedDataConfig:
 
     root: Path
     captions: Path | None = None
+    video_list: Path | None = None
     vocabulary: Path | None = None
     min_word_count: int = 1
     max_vocabulary_words: int | None = None
@@ -67,6 +72,7 @@ class NarratedDataConfig:
             self,
             root=absolute_path(self.root),
             captions=self.captions and absolute_path(self.captions),
+            video_list=self.video_list and absolute_path(self.video_list),
             vocabulary=self.vocabulary and absolute_path(self.vocabulary),
         )
 
