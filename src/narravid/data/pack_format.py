@@ -3,7 +3,7 @@
 A pack is a folder, or the same below an address:
 
     pack.json          what it is and how it was made; written last, so its presence says that it is complete
-    videos.arrow       one row for each video of the corpus, in the order of the corpus, bad ones too
+    videos.arrow       the table of `data.pack_table`: one row for each video of the corpus, in the order of the corpus, bad ones too
     shard-000000.tar   WebDataset: `VVVVVVVV_SSSS.mp4` and `.json` for segment S of video V
     bad_items.csv      what could not be packed, and why
 
@@ -119,8 +119,9 @@ class PackInfo:
 
     Attributes:
         settings: How it was made.
-        corpus_sha256: Fingerprint of the ids and captions of its videos (`data.corpus.corpus_sha256`).
+        corpus_sha256: Fingerprint of the ids and captions of its videos (`data.fingerprint`).
         videos_sha256: Of the content of `videos.arrow`.
+        videos_bytes: Size of `videos.arrow`.
         num_videos: Videos of the corpus, bad ones included.
         num_bad_videos: Videos without segments, as they could not be decoded.
         num_captions: Captions of all videos.
@@ -134,6 +135,7 @@ class PackInfo:
     settings: PackSettings
     corpus_sha256: str
     videos_sha256: str
+    videos_bytes: int
     num_videos: int
     num_bad_videos: int
     num_captions: int

@@ -62,6 +62,8 @@ SCHEMA = pa.schema(
     metadata={"narravid_pack_version": str(FORMAT_VERSION)},
 )
 
+PLAIN_COLUMNS = ("video_id", "path", "bad", "duration_seconds", "origin_microseconds", "frame_ticks")
+
 
 def write_videos(path: Path, rows: Iterable[PackedVideo]) -> None:
     """Write the table, atomically; the same rows give the same bytes.
@@ -75,33 +77,42 @@ def write_videos(path: Path, rows: Iterable[PackedVideo]) -> None:
         remaining = iter(rows)
         with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
             while some := list(itertools.islice(remaining, ROWS_PER_BATCH)):
-                writer.write_batch(pa.RecordBatch.from_pylist([_to_row(row) for row in some], SCHEMA))
+                writer.write_batch(_to_batch(some))
 
     write_atomically(path, write)
 
 
-def _to_row(video: PackedVideo) -> dict[str, Any]:
-    return {
-        "video_id": video.video_id,
-        "path": video.path,
-        "bad": video.bad,
-        "duration_seconds": video.duration_seconds,
-        "time_base_numerator": video.time_base.numerator,
-        "time_base_denominator": video.time_base.denominator,
-        "origin_microseconds": video.origin_microseconds,
-        "frame_ticks": video.frame_ticks,
-        "captions": [
-            {
-                "start_seconds": caption.span.start_seconds,
-                "end_seconds": caption.span.end_seconds,
-                "text": caption.text,
-            }
-            for caption in video.captions
-        ],
-        "segments": [
-            {name: getattr(segment, name) for name in PackedSegment.__slots__} for segment in video.segments
-        ],
+def _to_batch(videos: Sequence[PackedVideo]) -> pa.RecordBatch:
+    """Rows as columns: one array of the captions of all rows, one of their segments."""
+    columns: dict[str, list[Any]] = {
+        name: [getattr(video, name) for video in videos] for name in PLAIN_COLUMNS
     }
+    columns["time_base_numerator"] = [video.time_base.numerator for video in videos]
+    columns["time_base_denominator"] = [video.time_base.denominator for video in videos]
+    arrays = {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
+    captions = [caption for video in videos for caption in video.captions]
+    parts: list[list[Any]] = [
+        [caption.span.start_seconds for caption in captions],
+        [caption.span.end_seconds for caption in captions],
+        [caption.text for caption in captions],
+    ]
+    arrays["captions"] = _lists(CAPTION, [len(video.captions) for video in videos], parts)
+    segments = [segment for video in videos for segment in video.segments]
+    parts = [[getattr(segment, name) for segment in segments] for name in PackedSegment.__slots__]
+    arrays["segments"] = _lists(SEGMENT, [len(video.segments) for video in videos], parts)
+    return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _lists(item: pa.StructType, lengths: list[int], columns: list[list[Any]]) -> pa.ListArray:
+    """Lists of the given lengths, cut from columns of their items' fields."""
+    fields = list(item)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, fields, strict=True)]
+    offsets = pa.array([0, *itertools.accumulate(lengths)], pa.int32())
+    return pa.ListArray.from_arrays(
+        offsets,
+        pa.StructArray.from_arrays(arrays, fields=fields),
+        type=pa.list_(pa.field("item", item, nullable=False)),
+    )
 
 
 def read_videos(path: Path) -> PackedVideos:
@@ -114,11 +125,11 @@ def read_videos(path: Path) -> PackedVideos:
         file = pa.memory_map(str(path))
         table = pa.ipc.open_file(file).read_all()
         table.validate()
+        _check_schema(path, table.schema)
     except OSError as error:
         raise PackError(path, f"cannot be opened ({error}); {REMEDY}") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise PackError(path, f"is no Arrow file, or a damaged one ({error}); {REMEDY}") from error
-    _check_schema(path, table.schema)
     return PackedVideos(path, table)
 
 
@@ -252,10 +263,10 @@ class PackedVideos(Sequence[PackedVideo]):
 
 def _from_row(row: pa.RecordBatch, *, with_captions: bool) -> PackedVideo:
     """The one row of a batch."""
-    plain = {
-        name: row.column(name)[0].as_py() for name in SCHEMA.names if name not in ("captions", "segments")
-    }
-    numerator, denominator = plain.pop("time_base_numerator"), plain.pop("time_base_denominator")
+    plain = {name: row.column(name)[0].as_py() for name in PLAIN_COLUMNS}
+    time_base = Fraction(
+        row.column("time_base_numerator")[0].as_py(), row.column("time_base_denominator")[0].as_py()
+    )
     captions: tuple[Caption, ...] = ()
     if with_captions:
         starts, ends, texts = (part.to_pylist() for part in row.column("captions").flatten().flatten())
@@ -265,7 +276,7 @@ def _from_row(row: pa.RecordBatch, *, with_captions: bool) -> PackedVideo:
     columns = [part.to_pylist() for part in row.column("segments").flatten().flatten()]
     return PackedVideo(
         captions=captions,
-        time_base=Fraction(numerator, denominator),
+        time_base=time_base,
         segments=tuple(PackedSegment(*values) for values in zip(*columns, strict=True)),
         **plain,
     )
