@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +17,17 @@ from narravid.errors import DecodeError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["PictureScaler", "ShortSide", "Square", "rotation_degrees", "upright_size"]
+__all__ = [
+    "PictureScaler",
+    "ShortSide",
+    "Square",
+    "is_upright",
+    "keep_aspect",
+    "picture_kind",
+    "rotation_degrees",
+    "upright_graph",
+    "upright_size",
+]
 
 UNROTATED = (1, 0, 0, 1)
 SMALLEST_SUBSAMPLED = 2  # pixels; crops of subsampled chroma are rounded to this
@@ -84,11 +95,47 @@ def rotation_degrees(frame: av.VideoFrame) -> int:
     return _ROTATIONS.get(_matrix(frame), 0)
 
 
+def is_upright(frame: av.VideoFrame) -> bool:
+    """Whether the picture is to be shown as it lies, neither turned nor mirrored."""
+    return _matrix(frame) == UNROTATED
+
+
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
     """(width, height) in pixels after rotation."""
     if rotation_degrees(frame) in (90, 270):
         return frame.height, frame.width
     return frame.width, frame.height
+
+
+def picture_kind(frame: av.VideoFrame) -> tuple[object, ...]:
+    """Size, pixel format, colours and rotation: what a filter graph is built for."""
+    colours = (frame.colorspace, frame.color_range)
+    return (frame.width, frame.height, frame.format.name, *colours, _matrix(frame))
+
+
+def upright_graph(frame: av.VideoFrame, filters: Sequence[tuple[str, str]]) -> av.filter.Graph:
+    """A graph that makes pictures of the kind of `frame` upright.
+
+    Args:
+        frame: What goes in.
+        filters: (name, arguments) of the filters that follow.
+
+    Returns:
+        The graph, ready for `vpush` and `vpull`.
+    """
+    graph = av.filter.Graph()
+    graph.threads = 1
+    nodes = [
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+    ]
+    nodes += [graph.add(name, args) for name, args in _UPRIGHT_FILTERS[_matrix(frame)]]
+    nodes += [graph.add(name, args) for name, args in filters]
+    nodes.append(graph.add("buffersink"))
+    graph.link_nodes(*nodes)
+    graph.configure()
+    return graph
 
 
 class PictureScaler:
@@ -103,7 +150,7 @@ class PictureScaler:
         self._path = path
         self._region = region
         self._output: tuple[int, int] | None = None
-        self._key: tuple[object, ...] | None = None
+        self._kind: tuple[object, ...] | None = None
         self._graph: av.filter.Graph | None = None
 
     def __call__(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
@@ -112,30 +159,16 @@ class PictureScaler:
         Raises:
             DecodeError: If FFmpeg cannot convert the picture.
         """
-        matrix = _matrix(frame)
-        key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, matrix)
+        kind = picture_kind(frame)
         try:
-            if self._graph is None or key != self._key:
-                self._graph, self._key = self._build(frame), key
+            if self._graph is None or kind != self._kind:
+                filters = [*self._scaling(*upright_size(frame)), ("format", "pix_fmts=rgb24")]
+                self._graph, self._kind = upright_graph(frame, filters), kind
             self._graph.vpush(frame)
             return self._graph.vpull().to_ndarray().astype(np.uint8, copy=False)
         except av.FFmpegError as error:
-            kind = f"{frame.width}x{frame.height} {frame.format.name}"
-            raise DecodeError(self._path, f"a picture ({kind}) cannot be converted: {error}") from error
-
-    def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
-        graph = av.filter.Graph()
-        graph.threads = 1
-        source = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-        )
-        nodes = [source]
-        nodes += [graph.add(name, args) for name, args in _UPRIGHT_FILTERS[_matrix(frame)]]
-        nodes += [graph.add(name, args) for name, args in self._scaling(*upright_size(frame))]
-        nodes += [graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")]
-        graph.link_nodes(*nodes)
-        graph.configure()
-        return graph
+            said = f"{frame.width}x{frame.height} {frame.format.name}"
+            raise DecodeError(self._path, f"a picture ({said}) cannot be converted: {error}") from error
 
     def _scaling(self, width: int, height: int) -> list[tuple[str, str]]:
         """Filters and arguments for an upright picture of this size."""
@@ -149,7 +182,7 @@ class PictureScaler:
             ]
             return filters if side >= SMALLEST_SUBSAMPLED else [("format", "pix_fmts=gbrp"), *filters]
         if self._output is None:
-            self._output = _keep_aspect(width, height, region.size_pixels)
+            self._output = keep_aspect(width, height, region.size_pixels)
         return [_scale(*self._output)]
 
 
@@ -157,7 +190,8 @@ def _scale(width: int, height: int) -> tuple[str, str]:
     return ("scale", f"w={width}:h={height}:flags=bicubic")
 
 
-def _keep_aspect(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+def keep_aspect(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """(width, height) of the same shape whose shorter side has a given length; None keeps the size."""
     if short_side is None:
         return width, height
     if width <= height:
