@@ -92,8 +92,8 @@ def _transcript_of(video: Fields, video_id: str) -> Transcript:
 def read_caption_pickle(path: Path) -> Iterator[VideoCaptions]:
     """The videos of a `caption.pickle`, which is read whole; nothing in it is run.
 
-    A pickle cannot be read in parts: it takes about three times its size in memory, and half a minute or more
-    per gigabyte. The same saved as JSON is read in parts and ten times as fast.
+    A pickle cannot be read in parts: it takes five to six times its size in memory, and a minute or more per
+    gigabyte. The same saved as JSON is read video by video and several times as fast.
 
     Args:
         path: A pickled dictionary with an entry for each video: `start`, `end` and `text` as lists, tuples or
