@@ -46,6 +46,14 @@ def test_a_window_ends_with_the_last_sentence_at_the_latest():
     assert window_sentences(track, 30, window_seconds=20) == []
 
 
+def test_a_window_lasts_64_seconds_unless_told_otherwise():
+    track = make_track((0, 2), (10, 12), (70, 74.5))
+    assert window_sentences(track, 100) == [0, 1]
+    assert window_sentences(make_track((0, 2), (9.7, 12), (70, 74.5)), 100) == [0, 1]
+    assert window_sentences(make_track((0, 2), (10.5, 12), (70, 74.5)), 100) == [0]
+    assert sentence_window(track, 0, num_seconds=100).span == Span(0, 64)
+
+
 def test_the_published_rule_wants_one_sentence_a_second_earlier():
     assert window_sentences(make_track((9.0, 10), (25, 30)), 100, window_seconds=20) == []
     assert window_sentences(make_track((8.9, 10), (9.9, 10), (25, 30)), 100, window_seconds=20) == [0, 1]
