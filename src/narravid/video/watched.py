@@ -26,6 +26,7 @@ from narravid.video.decode import (
     clip_shape,
     draw_squares,
 )
+from narravid.video.decode_check import CheckedVideo
 from narravid.video.decode_reader import RawClip
 from narravid.video.segments import Segment
 from narravid.video.watched_process import DecodingProcess, ProcessLostError
@@ -100,6 +101,16 @@ class WatchedDecoder:
         """
         for message, _ in self._ask(path, {"kind": "probe"}):
             return VideoInfo(**{**message["info"], "path": str(path)})
+        raise DecodeError(path, "decoder gave no answer")
+
+    def check(self, path: str | Path, *, whole: bool = False) -> CheckedVideo:
+        """Whether a file holds what it promises; see `narravid.video.decode_check.check_video`.
+
+        Raises:
+            DecodeError: If nothing decodes where something should, or it crashed or stalled the process.
+        """
+        for message, _ in self._ask(path, {"kind": "check", "whole": whole}):
+            return CheckedVideo(**message["found"])
         raise DecodeError(path, "decoder gave no answer")
 
     def clips(

@@ -6,6 +6,7 @@ imports no torch: it starts in a fraction of a second and stays small.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import queue
 import socket
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narravid.errors import DecodeError
+from narravid.video.decode_check import check_video
 from narravid.video.decode_measure import measure
 from narravid.video.decode_reader import ClipShape, read_clips
 from narravid.video.decode_source import VideoSource
@@ -128,10 +130,16 @@ def _video(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer
         yield {"kind": "video", "end_seconds": end_seconds}, frames
 
 
+def _check(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
+    found = check_video(request["path"], whole=request["whole"], on_progress=on_progress)
+    yield {"kind": "checked", "found": dataclasses.asdict(found)}, None
+
+
 _HANDLERS: dict[str, Callable[[Message, Callable[[], None]], Iterator[Answer]]] = {
     "probe": _probe,
     "clips": _clips,
     "video": _video,
+    "check": _check,
 }
 
 
