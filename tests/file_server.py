@@ -25,6 +25,7 @@ class Served:
         chunk_pause_seconds: Pause between pieces of 64 kB.
         says_length: Whether it states Content-Length.
         stalls: For each request in turn, after how many bytes it falls silent.
+        faults: For each request in turn, a status to answer with in place of the file.
     """
 
     content: bytes = b""
@@ -36,6 +37,7 @@ class Served:
     chunk_pause_seconds: float = 0.0
     says_length: bool = True
     stalls: list[int] = field(default_factory=list)
+    faults: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -88,18 +90,20 @@ def _answer(request: BaseHTTPRequestHandler, served: FileServer) -> None:
     file = served.files.get(request.path) or served.files.get(request.path.partition("?")[0])
     if file is None:
         file = Served(b"not here", status=404)
-    start = _start(request, file)
-    if start is not None and start >= len(file.content):
+    if file.faults:
+        file = Served(b"not now", status=file.faults.pop(0))
+    part = _part(request, file)
+    if part is not None and part.start >= len(file.content):
         request.send_response(416)
         request.send_header("Content-Range", f"bytes */{len(file.content)}")
         request.send_header("Content-Length", "0")
         request.end_headers()
         return
-    body = file.content[start or 0 :]
-    request.send_response(file.status if start is None else 206)
-    if start is not None:
-        end = len(file.content) - 1
-        request.send_header("Content-Range", f"bytes {start}-{end}/{len(file.content)}")
+    body = file.content if part is None else file.content[part.start : part.stop]
+    request.send_response(file.status if part is None else 206)
+    if part is not None:
+        end = part.start + len(body) - 1
+        request.send_header("Content-Range", f"bytes {part.start}-{end}/{len(file.content)}")
     if file.says_length:
         request.send_header("Content-Length", str(len(body)))
     for name, value in {"Content-Type": "application/octet-stream", **file.headers}.items():
@@ -111,15 +115,15 @@ def _answer(request: BaseHTTPRequestHandler, served: FileServer) -> None:
         return  # the client left, as some tests make it do
 
 
-def _start(request: BaseHTTPRequestHandler, file: Served) -> int | None:
-    asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+def _part(request: BaseHTTPRequestHandler, file: Served) -> slice | None:
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
     if asked is None or not file.knows_ranges or file.status != 200:
         return None
     condition = request.headers.get("If-Range")
     known = (file.headers.get("ETag"), file.headers.get("Last-Modified"))
     if file.knows_if_range and condition is not None and condition not in known:
         return None
-    return int(asked[1])
+    return slice(int(asked[1]), int(asked[2]) + 1 if asked[2] else None)
 
 
 def _send(request: BaseHTTPRequestHandler, served: FileServer, file: Served, body: bytes) -> None:

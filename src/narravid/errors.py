@@ -142,11 +142,12 @@ class MissingExtraError(NarravidError):
     Args:
         feature: What was asked for.
         module: The library it needs.
-        extra: The extra of Narravid that brings it.
+        extra: The extra of Narravid that brings it; None where the user installs it by its own name.
     """
 
-    def __init__(self, feature: str, module: str, extra: str) -> None:
-        super().__init__(f"{feature} needs {module}, which is not installed: pip install 'narravid[{extra}]'")
+    def __init__(self, feature: str, module: str, extra: str | None) -> None:
+        package = module if extra is None else f"'narravid[{extra}]'"
+        super().__init__(f"{feature} needs {module}, which is not installed: pip install {package}")
         self._again = partial(type(self), feature, module, extra)
 
     def __reduce__(self) -> tuple[object, ...]:

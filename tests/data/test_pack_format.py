@@ -63,6 +63,7 @@ def changed(**values):
         ),
         (changed(num_videos="many"), "num_videos.*'many'.*pack the archive again"),
         (changed(nom_videos=3), "nom_videos.*did you mean 'num_videos'"),
+        (changed(videos_sha256="../../home"), "videos_sha256 must be 64 hexadecimal digits"),
         (changed(settings={"crf": 99}), "settings.*crf must be 0 to 51, got 99"),
     ],
 )

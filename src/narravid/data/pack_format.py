@@ -3,7 +3,7 @@
 A pack is a folder, or the same below an address:
 
     pack.json          what it is and how it was made; written last, so its presence says that it is complete
-    videos.arrow       the table of `data.pack_table`: one row for each video of the corpus, in the order of the corpus, bad ones too
+    videos.arrow       one row for each video of the corpus in its order, bad ones too (`data.pack_table`)
     shard-000000.tar   WebDataset: `VVVVVVVV_SSSS.mp4` and `.json` for segment S of video V
     bad_items.csv      what could not be packed, and why
 
@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -143,7 +144,14 @@ class PackInfo:
     shard_bytes: tuple[int, ...]
     video_seconds: float
     segment_seconds: float
-    format_version: int = field(default=FORMAT_VERSION)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        for name in ("corpus_sha256", "videos_sha256"):
+            if not re.fullmatch(
+                "[0-9a-f]{64}", getattr(self, name)
+            ):  # one of them names a folder of the cache
+                raise ValueError(f"{name} must be 64 hexadecimal digits, got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, slots=True)

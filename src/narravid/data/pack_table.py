@@ -16,7 +16,6 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from narravid.data.pack_format import FORMAT_VERSION, PackedSegment, PackedVideo, PackError
 from narravid.files import write_atomically
@@ -164,7 +163,7 @@ class PackedVideos(Sequence[PackedVideo]):
         self._batches: list[pa.RecordBatch] = table.to_batches()
         lengths = (batch.num_rows for batch in self._batches)
         self._firsts: list[int] = [0, *itertools.accumulate(lengths)]
-        self._checked: set[int] = set()
+        self._columns: dict[tuple[int, str], pa.Array] = {}
         self._by_path: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
@@ -199,19 +198,16 @@ class PackedVideos(Sequence[PackedVideo]):
         """
         position = range(len(self))[index]
         number = bisect_right(self._firsts, position) - 1
-        row = self._checked_batch(number).slice(position - self._firsts[number], 1)
+        place = position - self._firsts[number]
+        names = [name for name in SCHEMA.names if with_captions or name != "captions"]
+        row = {name: self._column(number, name).slice(place, 1) for name in names}
         try:
-            return _from_row(row, with_captions=with_captions)
+            return _from_row(row)
         except (ValueError, ZeroDivisionError, OverflowError) as error:
             raise PackError(self._path, f"row {position} is damaged ({error}); {REMEDY}") from error
 
     def __iter__(self) -> Iterator[PackedVideo]:
         return (self.row(index) for index in range(len(self)))
-
-    def video_ids(self) -> Iterator[str]:
-        """The name of every video, in order."""
-        for batch in self._all_checked():
-            yield from batch.column("video_id").to_pylist()
 
     def find(self, path: str) -> int | None:
         """The row of a file, by its path below the root of the archive; None if it has none.
@@ -229,54 +225,43 @@ class PackedVideos(Sequence[PackedVideo]):
             place += 1
         return None
 
-    def silent_ids(self) -> list[str]:
-        """Videos without captions, by name."""
-        silent: list[str] = []
-        for batch in self._all_checked():
-            is_silent = pc.equal(pc.list_value_length(batch.column("captions")), 0)
-            silent += batch.column("video_id").filter(is_silent).to_pylist()
-        return silent
-
     def _path_hashes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Hashes of all paths, sorted, with their rows: 16 bytes a video, where a dictionary takes 200."""
         if self._by_path is None:
-            paths = (path for batch in self._all_checked() for path in batch.column("path").to_pylist())
-            hashes = np.fromiter((hash(path) for path in paths), np.int64, count=len(self))
+            columns = (self._column(number, "path") for number in range(len(self._batches)))
+            hashes = np.fromiter(
+                (hash(path) for column in columns for path in column.to_pylist()), np.int64, count=len(self)
+            )
             order = np.argsort(hashes, kind="stable")
             self._by_path = (hashes[order], order)
         return self._by_path
 
-    def _all_checked(self) -> Iterator[pa.RecordBatch]:
-        return (self._checked_batch(number) for number in range(len(self._batches)))
-
-    def _checked_batch(self, number: int) -> pa.RecordBatch:
-        """A batch of rows; held against its own lengths once, so that no damage leads out of the file."""
-        batch = self._batches[number]
-        if number not in self._checked:
+    def _column(self, number: int, name: str) -> pa.Array:
+        """A column of a batch; held against its own lengths once, so that no damage leads out of the file."""
+        if (number, name) not in self._columns:
+            column = self._batches[number].column(name)
             try:
-                batch.validate(full=True)
+                column.validate(full=True)
             except pa.ArrowException as error:
-                raise PackError(self._path, f"is damaged ({error}); {REMEDY}") from error
-            self._checked.add(number)
-        return batch
+                raise PackError(self._path, f"field {name!r} is damaged ({error}); {REMEDY}") from error
+            self._columns[number, name] = column
+        return self._columns[number, name]
 
 
-def _from_row(row: pa.RecordBatch, *, with_captions: bool) -> PackedVideo:
-    """The one row of a batch."""
-    plain = {name: row.column(name)[0].as_py() for name in PLAIN_COLUMNS}
-    time_base = Fraction(
-        row.column("time_base_numerator")[0].as_py(), row.column("time_base_denominator")[0].as_py()
-    )
+def _from_row(row: dict[str, pa.Array]) -> PackedVideo:
+    """The columns of one row; without captions if they are not among them."""
+    plain = {name: row[name][0].as_py() for name in PLAIN_COLUMNS}
+    base = (row["time_base_numerator"][0].as_py(), row["time_base_denominator"][0].as_py())
     captions: tuple[Caption, ...] = ()
-    if with_captions:
-        starts, ends, texts = (part.to_pylist() for part in row.column("captions").flatten().flatten())
+    if "captions" in row:
+        starts, ends, texts = (part.to_pylist() for part in row["captions"].flatten().flatten())
         captions = tuple(
             Caption(text, Span(start, end)) for start, end, text in zip(starts, ends, texts, strict=True)
         )
-    columns = [part.to_pylist() for part in row.column("segments").flatten().flatten()]
+    columns = [part.to_pylist() for part in row["segments"].flatten().flatten()]
     return PackedVideo(
         captions=captions,
-        time_base=time_base,
+        time_base=Fraction(*base),
         segments=tuple(PackedSegment(*values) for values in zip(*columns, strict=True)),
         **plain,
     )
