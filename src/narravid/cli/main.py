@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("narravid.cli.train", "TRAIN_COMMANDS", "train a model with a recipe"),
     "resume": Command("narravid.cli.resume", "Resume", "go on with an interrupted training run"),
     "evaluate": Command("narravid.cli.evaluate", "EVALUATE_COMMANDS", "measure a model"),
+    "check": Command("narravid.cli.check", "Check", "find the bad files of an archive before a run does"),
     "index": Command("narravid.cli.index", "Index", "cut videos into clips and make them searchable"),
     "search": Command("narravid.cli.search", "Search", "find the moments of indexed videos that fit a text"),
     "models": Command("narravid.cli.models", "Models", "list what is published, and what of it is here"),
