@@ -21,7 +21,7 @@ from narravid.video.encode_formats import FormatChooser, SegmentFile
 from narravid.video.encode_shape import FrameShaper
 from narravid.video.segments import Segment, Timeline
 
-__all__ = ["SegmentEncoding", "cut_segments"]
+__all__ = ["SegmentEncoding", "check_spans", "cut_segments"]
 
 MAX_CRF = 51
 
@@ -77,6 +77,7 @@ def cut_segments(
         ValueError: If a span is no span.
         DecodeError: If nothing can be decoded, or the pictures cannot be encoded as they should.
     """
+    check_spans(spans_seconds)
     shaper = FrameShaper(source.path, encoding.short_side_pixels, keep_format=encoding.lossless)
     formats = FormatChooser(source.path, lossless=encoding.lossless, crf=encoding.crf, preset=encoding.preset)
     keyframe_ticks = source.ticks(encoding.keyframe_seconds)
@@ -92,6 +93,17 @@ def cut_segments(
         while turn in ready:
             yield ready.pop(turn)
             turn += 1
+
+
+def check_spans(spans_seconds: Sequence[tuple[float, float]]) -> None:
+    """Refuse spans that are none.
+
+    Raises:
+        ValueError: If one begins before 0, ends before it begins, or is not finite.
+    """
+    for start_seconds, end_seconds in spans_seconds:
+        if not (math.isfinite(end_seconds) and 0 <= start_seconds <= end_seconds):
+            raise ValueError(f"a segment must be (start, end) in seconds, got {start_seconds, end_seconds}")
 
 
 class _Cutter:
@@ -112,8 +124,6 @@ class _Cutter:
         formats: FormatChooser,
     ) -> None:
         start_seconds, end_seconds = span_seconds
-        if not (math.isfinite(end_seconds) and 0 <= start_seconds <= end_seconds):
-            raise ValueError(f"a segment must be (start, end) in seconds, got {span_seconds}")
         origin = Fraction(source.origin_microseconds, av.time_base)
         self.start_ticks = math.floor((Fraction(start_seconds) + origin) / source.time_base)
         self.turn = turn

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from narravid.errors import DecodeError
@@ -28,9 +23,10 @@ from narravid.video.decode import (
 )
 from narravid.video.decode_check import CheckedVideo
 from narravid.video.decode_reader import RawClip
+from narravid.video.encode_segments import SegmentEncoding, check_spans
 from narravid.video.segments import Segment
-from narravid.video.watched_process import DecodingProcess, ProcessLostError
-from narravid.video.watched_wire import Message
+from narravid.video.watched_pool import DecodingProcesses
+from narravid.video.watched_wire import Message, timeline_from_wire, timeline_to_wire
 
 __all__ = ["ClipJob", "WatchedDecoder"]
 
@@ -40,7 +36,7 @@ ClipJob = tuple[str | Path, Sequence[float]]
 JOBS_AHEAD = 2
 
 
-class WatchedDecoder:
+class WatchedDecoder(DecodingProcesses):
     """Decodes in child processes, so that no file can crash or hang the program. Use as a context manager.
 
     A process that dies or shows no progress for `stall_seconds` is replaced, and the file it was at is
@@ -56,42 +52,10 @@ class WatchedDecoder:
     """
 
     def __init__(self, num_workers: int = 1, *, stall_seconds: float = 10.0, num_threads: int = 1) -> None:
-        if num_workers < 1:
-            raise ValueError(f"num_workers must be at least 1, got {num_workers}")
-        if not (math.isfinite(stall_seconds) and stall_seconds > 0):
-            raise ValueError(f"stall_seconds must be positive, got {stall_seconds}")
+        super().__init__(num_workers, stall_seconds=stall_seconds)
         if num_threads < 0:
             raise ValueError(f"num_threads must be at least 0, got {num_threads}")
-        self._num_workers = num_workers
-        self._stall_seconds = stall_seconds
         self._num_threads = num_threads
-        self._lock = threading.Lock()
-        self._idle: list[DecodingProcess] = []
-        self._busy: set[DecodingProcess] = set()
-        self._owner = os.getpid()
-
-    def __enter__(self) -> WatchedDecoder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End all processes. The decoder may be used again; it then starts new ones."""
-        with self._lock:
-            processes = [*self._idle, *self._busy]
-            self._idle.clear()
-            self._busy.clear()
-        for process in processes:
-            process.end()
-
-    @property
-    def worker_pids(self) -> list[int]:
-        """Process ids of the running workers."""
-        with self._lock:
-            return [process.pid for process in (*self._idle, *self._busy) if process.is_running]
 
     def probe(self, path: str | Path) -> VideoInfo:
         """What a file holds; see `narravid.video.decode.probe`.
@@ -134,6 +98,28 @@ class WatchedDecoder:
         squares = draw_squares(len(starts_seconds), spec, generator)
         return self._clips(path, list(starts_seconds), spec, segment=segment, squares=squares)
 
+    def cut(
+        self, path: str | Path, spans_seconds: Sequence[tuple[float, float]], encoding: SegmentEncoding
+    ) -> Iterator[Segment]:
+        """Stretches of a file as small files of their own; see `narravid.video.encode_segments.cut_segments`.
+
+        The process encodes a few segments ahead while the caller stores the last one.
+
+        Raises:
+            ValueError: If a span is no span.
+            DecodeError: If the file does not decode or encode, or it crashed or stalled the process.
+        """
+        check_spans(spans_seconds)
+        return self._cut(path, list(spans_seconds), encoding)
+
+    def _cut(
+        self, path: str | Path, spans_seconds: list[tuple[float, float]], encoding: SegmentEncoding
+    ) -> Iterator[Segment]:
+        request = {"kind": "cut", "spans_seconds": spans_seconds, "encoding": dataclasses.asdict(encoding)}
+        for message, data in self._ask(path, {**request, "num_threads": self._num_threads}):
+            assert data is not None  # an answer to this request always has an array
+            yield Segment(data.tobytes(), timeline_from_wire(message["timeline"]))
+
     def _clips(
         self,
         path: str | Path,
@@ -145,7 +131,7 @@ class WatchedDecoder:
     ) -> Iterator[Clip]:
         if not starts_seconds:
             return
-        request = {
+        request: Message = {
             "kind": "clips",
             "starts_seconds": starts_seconds,
             "shape": dataclasses.asdict(clip_shape(spec)),
@@ -154,8 +140,7 @@ class WatchedDecoder:
         }
         data = None
         if segment is not None:
-            base, *rest = dataclasses.astuple(segment.timeline)
-            request["timeline"] = [base.numerator, base.denominator, *rest]
+            request["timeline"] = timeline_to_wire(segment.timeline)
             data = np.frombuffer(segment.data, np.uint8)
         starts = iter(starts_seconds)
         for message, frames in self._ask(path, request, data):
@@ -236,51 +221,3 @@ class WatchedDecoder:
             return list(self.clips(path, starts_seconds, spec))
         except DecodeError as error:
             return error
-
-    def _ask(
-        self, path: str | Path, request: Message, data: npt.NDArray[np.uint8] | None = None
-    ) -> Iterator[tuple[Message, npt.NDArray[np.uint8] | None]]:
-        """Stream the answers to one request; whatever happens, the process is left idle or dead."""
-        process = self._take()
-        is_done = False
-        try:
-            # The process may have another working folder by now; names are made absolute here.
-            process.request({**request, "path": os.path.abspath(path)}, data)
-            while True:
-                message, array = process.receive(self._stall_seconds)
-                if message["kind"] == "end":
-                    is_done = True
-                    return
-                if message["kind"] == "error":
-                    span = message["span"]
-                    raise DecodeError(path, message["reason"], None if span is None else tuple(span))
-                yield message, array
-        except ProcessLostError as lost:
-            raise DecodeError(path, str(lost)) from None
-        finally:
-            if not is_done and process.is_running:
-                process.cancel()
-            self._give_back(process)
-
-    def _take(self) -> DecodingProcess:
-        with self._lock:
-            if os.getpid() != self._owner:  # a fork: the processes belong to the parent
-                self._idle, self._busy, self._owner = [], set(), os.getpid()
-            while self._idle:
-                process = self._idle.pop()
-                if process.is_running:
-                    break
-            else:
-                process = DecodingProcess()
-            self._busy.add(process)
-        return process
-
-    def _give_back(self, process: DecodingProcess) -> None:
-        with self._lock:
-            was_ours = process in self._busy
-            self._busy.discard(process)
-            keep = was_ours and process.is_running and len(self._idle) < self._num_workers
-            if keep:
-                self._idle.append(process)
-        if not keep:
-            process.end()

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,9 @@ from narravid.video.decode_measure import measure
 from narravid.video.decode_reader import ClipShape, read_clips
 from narravid.video.decode_source import VideoSource
 from narravid.video.decode_whole import read_whole
-from narravid.video.segments import Segment, Timeline
-from narravid.video.watched_wire import Message, receive, send
+from narravid.video.encode_segments import SegmentEncoding, cut_segments
+from narravid.video.segments import Segment
+from narravid.video.watched_wire import Message, receive, send, timeline_from_wire, timeline_to_wire
 
 __all__ = ["main"]
 
@@ -119,8 +119,15 @@ def _segment(request: Message) -> Segment | None:
     """What the request brings along to be read in place of the file."""
     if "timeline" not in request:
         return None
-    numerator, denominator, *rest = request["timeline"]
-    return Segment(request["data"].tobytes(), Timeline(Fraction(numerator, denominator), *rest))
+    return Segment(request["data"].tobytes(), timeline_from_wire(request["timeline"]))
+
+
+def _cut(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
+    encoding = SegmentEncoding(**request["encoding"])
+    with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
+        for segment in cut_segments(source, request["spans_seconds"], encoding):
+            answer = {"kind": "segment", "timeline": timeline_to_wire(segment.timeline)}
+            yield answer, np.frombuffer(segment.data, np.uint8)
 
 
 def _video(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
@@ -138,6 +145,7 @@ def _check(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer
 _HANDLERS: dict[str, Callable[[Message, Callable[[], None]], Iterator[Answer]]] = {
     "probe": _probe,
     "clips": _clips,
+    "cut": _cut,
     "video": _video,
     "check": _check,
 }

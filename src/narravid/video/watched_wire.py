@@ -10,12 +10,15 @@ import json
 import math
 import socket
 import struct
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Message", "MessageError", "receive", "send"]
+from narravid.video.segments import Timeline
+
+__all__ = ["Message", "MessageError", "receive", "send", "timeline_from_wire", "timeline_to_wire"]
 
 Message = dict[str, Any]
 
@@ -74,6 +77,24 @@ def receive(connection: socket.socket) -> tuple[Message, npt.NDArray[np.uint8] |
     array = np.empty(shape, dtype=np.uint8)
     _fill(connection, array.reshape(-1).data)
     return message, array
+
+
+def timeline_to_wire(timeline: Timeline) -> list[int]:
+    """The clock of a segment as plain numbers."""
+    base = timeline.time_base
+    return [
+        base.numerator,
+        base.denominator,
+        timeline.origin_microseconds,
+        timeline.shift_ticks,
+        timeline.frame_ticks,
+    ]
+
+
+def timeline_from_wire(numbers: list[int]) -> Timeline:
+    """The same back."""
+    numerator, denominator, *rest = numbers
+    return Timeline(Fraction(numerator, denominator), *rest)
 
 
 def _fill(connection: socket.socket, view: memoryview) -> None:
