@@ -49,6 +49,7 @@ def small_recipe(root: Path, *, num_steps: int = 4, **trainer: int) -> MILNCERec
         optim=OptimConfig(lr=1e-3),
         trainer=TrainerConfig(num_steps=num_steps, **trainer),
         device="cpu",
+        workers=0,
     )
 
 

@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from narravid.bad_items import BadItems, TooManyBadItemsError
+from narravid.errors import AnnotationError
 
 
 def test_items_are_counted_by_path_and_by_reason():
@@ -15,6 +16,21 @@ def test_items_are_counted_by_path_and_by_reason():
     assert not bad.add("b.mp4", "empty file")
     assert (len(bad), bad.num_met) == (3, 4)
     assert bad.summary() == "2 x empty file, 1 x cut short"
+
+
+def test_reasons_that_differ_in_figures_and_paths_only_are_counted_together():
+    bad = BadItems()
+    bad.add("a.mp4", "cut short: ends at 1.5 of 10.0 s")
+    bad.add("b.mp4", "cut short: ends at 20 of 31.25 s")
+    bad.add("c.mp4", "/corpus/c.vtt, line 3: no time")
+    bad.add("d.mp4", "/corpus/d.vtt, line 14: no time")
+    bad.add("e.mp4", "decoder crashed (signal 11)")
+    bad.add("f.mp4", "decoder crashed (signal 11)")
+    assert bad.by_reason() == {
+        "cut short: ends at … of … s": 2,
+        "… line …: no time": 2,
+        "decoder crashed (signal 11)": 2,
+    }
 
 
 def test_the_table_is_read_back_as_it_was(tmp_path):
@@ -30,6 +46,22 @@ def test_the_table_is_read_back_as_it_was(tmp_path):
         ["a.mp4", "cut short", "2"],
         ['odd, "name"\n.mp4', "line one\nline two", "1"],
     ]
+
+    assert BadItems.read(tmp_path / "bad_items.csv").times == bad.times
+    assert BadItems.read(tmp_path / "none.csv") == BadItems()
+
+
+def test_names_that_are_no_text_are_written_too(tmp_path):
+    bad = BadItems()
+    bad.add("caf\udce9.mp4", "caf\udce9.vtt: no header")  # a name in Latin-1, as the system gives it
+    bad.write(tmp_path / "bad_items.csv")
+    assert list(BadItems.read(tmp_path / "bad_items.csv").reasons) == ["caf\\udce9.mp4"]
+
+
+def test_a_table_that_is_none_is_refused(tmp_path):
+    (tmp_path / "bad_items.csv").write_text("path,reason\na.mp4,cut short\n")
+    with pytest.raises(AnnotationError, match=r"bad_items\.csv.*times"):
+        BadItems.read(tmp_path / "bad_items.csv")
 
 
 def test_a_table_without_bad_items_says_so(tmp_path):

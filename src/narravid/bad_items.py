@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from narravid.annotation_files import read_table
 from narravid.errors import NarravidError
 from narravid.files import write_text
 
 __all__ = ["BAD_ITEMS_NAME", "MAX_BAD_SHARE", "BadItems", "TooManyBadItemsError"]
 
 BAD_ITEMS_NAME = "bad_items.csv"
+COLUMNS = ("path", "reason", "times")
 MAX_BAD_SHARE = 0.05
 """Share of the items that may be bad before a job stops, unless it is told otherwise."""
 
 MIN_ITEMS_TO_JUDGE = 1000
 """In long jobs the share is not judged on fewer items than this."""
+
+PARTICULARS = re.compile(r"\S*/\S*|\d+(?:\.\d+)?")
+"""What tells one item's reason from another's of the same kind: paths and figures."""
 
 
 class TooManyBadItemsError(NarravidError):
@@ -68,8 +74,16 @@ class BadItems:
         return is_new
 
     def by_reason(self) -> Counter[str]:
-        """How many items each reason made bad."""
-        return Counter(self.reasons.values())
+        """How many items each reason made bad.
+
+        Reasons that differ in figures or paths only are one; what differs is shown as an ellipsis.
+        """
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        for reason in self.reasons.values():
+            groups[PARTICULARS.sub("…", reason)].append(reason)
+        return Counter(
+            {reasons[0] if len(set(reasons)) == 1 else kind: len(reasons) for kind, reasons in groups.items()}
+        )
 
     def summary(self) -> str:
         """The reasons with their counts, most frequent first; empty without bad items."""
@@ -79,9 +93,25 @@ class BadItems:
         """Write the table `path,reason,times`, by path; an empty one too, which says that nothing was bad."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["path", "reason", "times"])
+        writer.writerow(COLUMNS)
         writer.writerows([name, self.reasons[name], self.times[name]] for name in sorted(self.reasons))
-        write_text(path, text.getvalue())
+        # names of files need not be text: what is not is shown by its escape
+        write_text(path, text.getvalue().encode("utf-8", "backslashreplace").decode())
+
+    @classmethod
+    def read(cls, path: Path) -> BadItems:
+        """Read a table back, to go on with a job; where there is no file, nothing was bad.
+
+        Raises:
+            AnnotationError: If the file is no such table.
+        """
+        bad = cls()
+        if path.exists():
+            for row in read_table(path, COLUMNS):
+                name = row.text("path")
+                bad.reasons[name] = row.text("reason", may_be_empty=True)
+                bad.times[name] = row.integer("times", at_least=1)
+        return bad
 
     def check_share(self, num_items: int, *, num_expected: int, max_share: float = MAX_BAD_SHARE) -> None:
         """Stop a job in which too many items are bad.
@@ -96,7 +126,7 @@ class BadItems:
             TooManyBadItemsError: If more of them were bad.
         """
         judged = max(num_items, min(num_expected, MIN_ITEMS_TO_JUDGE))
-        if self.num_met > max_share * judged:
+        if max_share < 1 and self.num_met > max_share * judged:
             last = list(self.reasons)[-1]
             raise TooManyBadItemsError(
                 f"{self.num_met} of {num_items} items met so far are bad, more than {max_share:.0%}: "

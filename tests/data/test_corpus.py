@@ -48,8 +48,9 @@ def test_finding_pairs_videos_with_transcripts_and_reports_the_others(tmp_path):
     assert reasons.keys() == {"b.mp4", "mute.mp4", "empty.mp4", "faulty.webm"}
     assert "has the name of b.avi" in reasons["b.mp4"]
     assert "no transcript of the same name" in reasons["mute.mp4"]
-    assert "empty.vtt holds no captions" in reasons["empty.mp4"]
+    assert "empty.vtt: holds no captions" in reasons["empty.mp4"]
     assert "faulty.srt, line 1" in reasons["faulty.webm"]
+    assert {path.name for path, _ in found.faulty} == {"empty.mp4", "faulty.webm"}
 
 
 def test_transcripts_may_lie_in_another_folder(tmp_path):
@@ -112,9 +113,10 @@ def test_captions_may_come_from_one_file(tmp_path, name):
     assert found.num_unused == 1
     reasons = {path.relative_to(tmp_path / "videos").as_posix(): reason for path, reason in found.bad}
     assert reasons.keys() == {"faulty.mp4", "mute.mp4", "silent.mp4", "y/b.mp4"}
+    assert {path.name for path, _ in found.faulty} == {"faulty.mp4", "silent.mp4"}
     assert "faulty.end[0]" in reasons["faulty.mp4"]
     assert f"{name} has no video 'mute'" in reasons["mute.mp4"]
-    assert f"{name} holds no captions of 'silent'" in reasons["silent.mp4"]
+    assert f"{name}: holds no captions of 'silent'" in reasons["silent.mp4"]
     assert "b.webm has the same name" in reasons["y/b.mp4"]
 
 
@@ -164,6 +166,7 @@ def test_a_list_says_which_videos_are_taken(tmp_path):
         ("b.webm", "has the name of b.mp4, which is used"),
         ("mute.mp4", "no transcript of the same name (.vtt, .srt, .json,"),
     }
+    assert {path.name for path, _ in found.faulty} == {"absent.mp4", "outside.mp4", "passwd"}
 
 
 def test_ids_of_a_list_name_transcripts_too(tmp_path):

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -10,22 +16,28 @@ import numpy as np
 import pytest
 import torch
 
-from fd_watching_source import FdWatchingClips
+from narravid.bad_items import TooManyBadItemsError
 from narravid.data.corpus import NarratedVideo
-from narravid.data.loader import LoadingReport, narrated_loader, num_batches
+from narravid.data.loader import LoadingReport, narrated_loader
 from narravid.data.narrated import ClipSampling, NarratedDataset
+from narravid.data.order import BatchOrder
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
-from narravid.errors import NarravidError
+from narravid.errors import DecodeError, NarravidError
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.words import Vocabulary, WordTokenizer
 from narravid.types import ClipSpec, NarratedBatch, Span
-from narravid.video.decode_source import VideoSource
 from narravid.video.encode import write_video
 from narravid.video.transforms import Augmentation
+from narravid.video.watched import WatchedDecoder
+from watched_doubles import CrashedBy, is_alive
 
 SPEC = ClipSpec(num_frames=4, fps=4.0, size_pixels=16)
 WORDS = ["add", "cut", "fry", "mix", "stir"]
 NUM_VIDEOS = 7
+AUGMENTATION = Augmentation(flip_probability=0.5, brightness=0.2, shift_pixels=1)
+
+
+TEST_FOLDERS = (Path(__file__).parent, Path(__file__).parent.parent)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +55,11 @@ def corpus(tmp_path_factory) -> list[NarratedVideo]:
     return videos
 
 
-def make_dataset(videos: list[NarratedVideo], source: ClipSource | None = None) -> NarratedDataset:
+def make_dataset(
+    videos: list[NarratedVideo],
+    source: ClipSource | None = None,
+    augmentation: Augmentation = AUGMENTATION,
+) -> NarratedDataset:
     return NarratedDataset(
         videos,
         source or MemoryClips([video.path for video in videos], SPEC),
@@ -52,7 +68,7 @@ def make_dataset(videos: list[NarratedVideo], source: ClipSource | None = None) 
         sampling=ClipSampling(
             clips_per_video=2, num_candidates=2, min_caption_seconds=2.0, whole_seconds=False
         ),
-        augmentation=Augmentation(flip_probability=0.5, brightness=0.2, shift_pixels=1),
+        augmentation=augmentation,
     )
 
 
@@ -72,13 +88,21 @@ def batches_equal(first: list[NarratedBatch], second: list[NarratedBatch]) -> bo
     )
 
 
+def start(dataset: NarratedDataset, *, batch_size: int = 3, seed: int = 1, epoch: int = 0, **options):
+    return narrated_loader(dataset, BatchOrder(len(dataset), batch_size, seed), epoch=epoch, **options)
+
+
 def load(dataset: NarratedDataset, **options) -> list[NarratedBatch]:
-    return list(narrated_loader(dataset, **{"batch_size": 3, "seed": 1, "epoch": 0} | options))
+    return list(start(dataset, **options))
+
+
+def loader_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("narravid-loader")]
 
 
 def test_an_epoch_visits_each_video_at_most_once_and_drops_the_incomplete_batch(dataset):
     batches = load(dataset)
-    assert len(batches) == num_batches(dataset, 3) == 2
+    assert len(batches) == 2
     for batch in batches:
         assert batch.clips.shape == (6, 3, 4, 16, 16)
         assert batch.clips.is_contiguous(memory_format=torch.channels_last_3d)
@@ -113,27 +137,173 @@ def test_a_start_batch_continues_the_same_epoch_without_reading_what_came_before
     assert report.num_items == 3 * (2 - start_batch)
 
 
-@pytest.mark.parametrize("num_workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("num_workers", [1, 2, 4])
 def test_workers_give_the_same_batches(corpus, num_workers):
+    expected = load(make_dataset(corpus, FileClips()))
+    with WatchedDecoder(num_workers) as decoder:
+        watched = make_dataset(corpus, FileClips(decoder))
+        for _ in range(2):  # the second epoch finds lengths measured and processes running
+            assert batches_equal(load(watched, num_workers=num_workers), expected)
+        assert 1 <= len(decoder.worker_pids) <= num_workers
+        assert batches_equal(load(watched, num_workers=num_workers, start_batch=1), expected[1:])
+    assert loader_threads() == []
+
+
+def test_threads_read_from_memory_and_from_files_of_this_process_too(dataset, corpus):
+    assert batches_equal(load(dataset, num_workers=2), load(dataset))
     files = make_dataset(corpus, FileClips())
-    files[1, 0, 0]  # this process has decoded, which must not matter to the workers
-    assert batches_equal(load(files, num_workers=num_workers), load(files))
+    assert batches_equal(load(files, num_workers=2), load(files))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="lists open files as Linux does")
-def test_workers_hold_no_container_of_this_process(corpus):
-    watched = make_dataset(corpus, FdWatchingClips())
-    with VideoSource(corpus[0].path):
-        with pytest.raises(RuntimeError, match=r"holds .*v0\.mp4"):
-            load(watched, num_workers=0)
-        from_worker = load(watched, num_workers=1)
-    assert batches_equal(from_worker, load(watched))
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_each_process_loads_its_stretch_of_the_same_global_batches(dataset, world_size):
+    alone = load(dataset, batch_size=4)
+    shares = [
+        list(narrated_loader(dataset, BatchOrder(7, 4, 1, rank=rank, world_size=world_size), epoch=0))
+        for rank in range(world_size)
+    ]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        assert torch.equal(torch.cat([part.clips for part in parts]), whole.clips)
+        assert torch.equal(torch.cat([part.tokens for part in parts]), whole.tokens)
+        assert sum((part.video_ids for part in parts), ()) == whole.video_ids
 
 
-@pytest.mark.slow
-def test_a_dataset_in_memory_can_go_to_workers(dataset):
-    assert batches_equal(load(dataset, num_workers=1, start_batch=1), load(dataset, start_batch=1))
+class SlowClips(MemoryClips):
+    """Counts what is read; from `stuck_at` on, reading ends with `close` only, as with a stalled file."""
+
+    def __init__(self, *arguments, stuck_at: int = 10**9) -> None:
+        super().__init__(*arguments)
+        self.num_read = 0
+        self.stuck_at = stuck_at
+        self.closed = threading.Event()
+
+    def read(self, path, start_seconds, spec, *, generator=None):
+        self.num_read += 1
+        if self.num_read > self.stuck_at:
+            self.closed.wait(60)
+            raise DecodeError(path, "no progress")
+        return super().read(path, start_seconds, spec, generator=generator)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_only_a_few_batches_are_loaded_ahead(corpus):
+    source = SlowClips([video.path for video in corpus], SPEC)
+    batches = start(make_dataset(corpus, source), batch_size=1, num_workers=2)
+    next(batches)
+    time.sleep(0.3)  # long enough for all seven
+    assert source.num_read <= 2 * 3
+    assert len(list(batches)) == 6
+    assert source.num_read == 2 * 7
+
+
+def test_a_loader_that_is_left_early_ends_its_threads_at_once(corpus):
+    source = SlowClips([video.path for video in corpus], SPEC, stuck_at=6)
+    batches = start(make_dataset(corpus, source), batch_size=3, num_workers=2)
+    next(batches)
+    assert loader_threads() != []
+    began = time.monotonic()
+    batches.close()
+    assert time.monotonic() - began < 30
+    assert loader_threads() == []
+    assert source.num_read <= 6 + 2  # no other video was tried in place of those that were interrupted
+
+
+def test_watched_processes_of_a_loader_that_is_left_early_are_gone(corpus):
+    decoder = WatchedDecoder(2)
+    batches = start(make_dataset(corpus, FileClips(decoder)), batch_size=1, num_workers=2)
+    next(batches)
+    pids = decoder.worker_pids
+    batches.close()
+    assert loader_threads() == []
+    decoder.close()
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_whatever_goes_wrong_in_a_thread_arrives_and_leaves_nothing_behind(corpus):
+    class Faulty(MemoryClips):
+        def read(self, path, start_seconds, spec, *, generator=None):
+            raise RuntimeError("a fault of the program")
+
+    dataset = make_dataset(corpus, Faulty([video.path for video in corpus], SPEC))
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        load(dataset, num_workers=2)
+    assert loader_threads() == []
+
+
+def test_threads_of_the_loader_compute_on_one_core_each_and_others_as_before(dataset):
+    seen = []
+
+    class Watching(Augmentation):
+        def apply(self, clip, generator):
+            seen.append(torch.get_num_threads())
+            return clip
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        watching = make_dataset(list(dataset.videos), dataset._source, augmentation=Watching())
+        batches = start(watching, num_workers=2)
+        next(batches)
+        other = threading.Thread(target=lambda: seen.append(-torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert torch.get_num_threads() == 3
+        list(batches)
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1, -3}
+
+
+INTERRUPTED = """
+import sys, threading
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from test_loader import make_dataset, start
+from narravid.data.corpus import NarratedVideo
+from narravid.data.sources import FileClips
+from narravid.text.captions import Caption, CaptionTrack
+from narravid.types import Span
+from narravid.video.watched import WatchedDecoder
+
+track = CaptionTrack((Caption("stir", Span(0.0, 3.0)),))
+videos = [NarratedVideo(path, track, path.stem) for path in sorted(Path(sys.argv[1]).glob("v*.mp4"))]
+decoder = WatchedDecoder(2)
+dataset = make_dataset(videos, FileClips(decoder))
+epoch = 0
+try:
+    while True:
+        for batch in start(dataset, batch_size=1, epoch=epoch, num_workers=2):
+            if epoch == 1:
+                print(*decoder.worker_pids, flush=True)
+        epoch += 1
+finally:
+    names = [thread.name for thread in threading.enumerate()]
+    print("left", [name for name in names if name.startswith("narravid-loader")], flush=True)
+"""
+
+
+@pytest.mark.parametrize("deed", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_a_kill_leave_no_thread_and_no_process(corpus, deed):
+    program = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(corpus[0].path.parent), *map(str, TEST_FOLDERS)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pids = [int(word) for word in program.stdout.readline().split()]
+    assert pids
+    program.send_signal(deed)
+    said, complaints = program.communicate(timeout=60)
+    if deed == signal.SIGINT:
+        assert "left []" in said
+        assert "KeyboardInterrupt" in complaints
+    deadline = time.monotonic() + 30
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(is_alive, pids))
 
 
 def test_loading_leaves_the_global_random_states_alone(dataset):
@@ -152,7 +322,14 @@ def test_a_batch_size_that_does_not_fit_is_refused(dataset, batch_size):
 @pytest.mark.parametrize("start_batch", [-1, 3])
 def test_a_start_batch_outside_the_epoch_is_refused_at_once(dataset, start_batch):
     with pytest.raises(ValueError, match=r"start_batch must be in \[0, 2\]"):
-        narrated_loader(dataset, batch_size=3, seed=0, epoch=0, start_batch=start_batch)
+        start(dataset, start_batch=start_batch)
+
+
+def test_arguments_that_do_not_fit_are_refused_at_once(dataset):
+    with pytest.raises(ValueError, match="the order is one of 6 videos, the dataset has 7"):
+        narrated_loader(dataset, BatchOrder(6, 3, 0), epoch=0)
+    with pytest.raises(ValueError, match="num_workers must not be negative, got -1"):
+        start(dataset, num_workers=-1)
 
 
 def with_broken(corpus: list[NarratedVideo], folder: Path, num_good: int) -> list[NarratedVideo]:
@@ -163,27 +340,48 @@ def with_broken(corpus: list[NarratedVideo], folder: Path, num_good: int) -> lis
     return [*good, NarratedVideo(path, corpus[0].track, "broken")]
 
 
-@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_bad_video_is_replaced_counted_and_logged_once(corpus, tmp_path, caplog, num_workers):
-    dataset = make_dataset(with_broken(corpus, tmp_path, num_good=39), FileClips())
-    report = LoadingReport()
-    with caplog.at_level(logging.WARNING, logger="narravid"):
-        for epoch in range(2 if num_workers == 0 else 1):
-            batches = load(dataset, batch_size=4, epoch=epoch, num_workers=num_workers, report=report)
-            assert len(batches) == 10
-            assert all("broken" not in batch.video_ids for batch in batches)
-    num_epochs = report.num_items // 40
-    assert report.num_replaced == num_epochs
-    assert list(report.paths) == [str(tmp_path / "broken.mp4")]
+    with WatchedDecoder() as decoder:
+        source = FileClips(decoder if num_workers else None)
+        dataset = make_dataset(with_broken(corpus, tmp_path, num_good=39), source)
+        report = LoadingReport()
+        with caplog.at_level(logging.WARNING, logger="narravid"):
+            for epoch in range(2):
+                batches = load(dataset, batch_size=4, epoch=epoch, num_workers=num_workers, report=report)
+                assert len(batches) == 10
+                assert all("broken" not in batch.video_ids for batch in batches)
+    assert report.num_items == 80
+    assert dict(report.bad.times) == {str(tmp_path / "broken.mp4"): 2}
     assert len(caplog.records) == 1
     assert "broken.mp4" in caplog.text
-    assert f"1 bad videos replaced ({num_epochs} x " in report.summary()
+    assert "1 bad videos left out or replaced (1 x " in report.summary()
 
 
-def test_too_many_bad_videos_stop_the_run(corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [(signal.SIGKILL, "decoder crashed (signal 9)"), (signal.SIGSTOP, "no progress for 1 s")],
+)
+def test_a_file_that_takes_its_process_along_costs_one_file(corpus, tmp_path, deed, reason):
+    videos = with_broken(corpus, tmp_path, num_good=39)
+    deadly = videos[-1].path
+    report = LoadingReport()
+    with CrashedBy(deadly, num_workers=2, deed=deed) as decoder:
+        batches = load(make_dataset(videos, FileClips(decoder)), batch_size=4, num_workers=2, report=report)
+    assert len(batches) == 10
+    assert report.bad.reasons == {str(deadly): reason}
+    expected = load(make_dataset(videos, FileClips()), batch_size=4)  # where it is no video, and replaced so
+    assert batches_equal(batches, expected)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_too_many_bad_videos_stop_the_run(corpus, tmp_path, num_workers):
     dataset = make_dataset(with_broken(corpus, tmp_path, num_good=7), FileClips())
-    with pytest.raises(NarravidError, match=r"1 bad videos met in 8 items, more than 5%.*broken\.mp4"):
-        load(dataset, batch_size=8)
+    report = LoadingReport()
+    with pytest.raises(TooManyBadItemsError, match=r"1 of 8 items .* bad, more than 5%.*broken\.mp4"):
+        load(dataset, batch_size=8, num_workers=num_workers, report=report)
+    assert list(report.bad.reasons) == [str(tmp_path / "broken.mp4")]
+    assert len(load(dataset, batch_size=8, report=LoadingReport(max_bad_share=0.2))) == 1
 
 
 def test_a_bad_video_that_an_epoch_bears_does_not_stop_it_when_resumed(corpus, tmp_path):
@@ -192,17 +390,19 @@ def test_a_bad_video_that_an_epoch_bears_does_not_stop_it_when_resumed(corpus, t
     report = LoadingReport()
     load(dataset, batch_size=1, seed=0, start_batch=place, report=report)
     assert report.num_items == 40 - place < 20  # one of these alone would be more than 5 %
-    assert report.num_replaced >= 1
+    assert report.bad.num_met >= 1
 
 
-@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_corpus_without_one_good_video_stops_with_one_clear_line(corpus, tmp_path, num_workers):
     dataset = make_dataset(with_broken(corpus, tmp_path, num_good=0), FileClips())
+    report = LoadingReport()
     with pytest.raises(
         NarravidError, match=r"^none of 1 videos tried can be decoded; .*broken\.mp4"
     ) as caught:
-        load(dataset, batch_size=1, num_workers=num_workers)
+        load(dataset, batch_size=1, num_workers=num_workers, report=report)
     assert "\n" not in str(caught.value)
+    assert list(report.bad.reasons) == [str(tmp_path / "broken.mp4")]
 
 
 def test_the_report_counts_clips_and_padding(corpus):

@@ -12,6 +12,7 @@ import torch
 from narravid.data.corpus import NarratedVideo, find_narrated_videos
 from narravid.data.narrated import (
     ClipSampling,
+    DrawingStoppedError,
     NarratedDataset,
 )
 from narravid.data.sources import FileClips, MemoryClips
@@ -48,6 +49,9 @@ class WrittenClips:
 
     def duration_seconds(self, path) -> float:
         return self.seconds
+
+    def close(self) -> None:
+        pass
 
 
 def make_videos(num_videos: int = 4, num_captions: int = 7) -> list[NarratedVideo]:
@@ -215,12 +219,31 @@ def test_sampling_settings_are_checked(name):
         ClipSampling(**{name: -1})
 
 
-def test_a_dataset_needs_videos_with_captions():
+def test_a_dataset_needs_videos():
     with pytest.raises(ValueError, match="at least one video"):
         make_dataset(videos=[])
+
+
+def test_a_video_without_captions_is_replaced_with_its_reason():
     videos = [*make_videos(1), NarratedVideo(Path("mute.mp4"), CaptionTrack(), "mute")]
-    with pytest.raises(ValueError, match="1 videos have no captions, the first is 'mute'"):
-        make_dataset(videos=videos)
+    item = make_dataset(videos=videos)[0, 0, 1]
+    assert item.video_id == "v0"
+    assert item.replaced == (("mute.mp4", "it has no captions"),)
+
+
+def test_frames_go_to_the_memory_that_is_given():
+    dataset = make_dataset(clips_per_video=2)
+    frames = np.full(dataset.frames_shape, 99, np.uint8)
+    item = dataset.draw((0, 0, 1), frames=frames)
+    assert item.clips.data_ptr() == frames.ctypes.data
+    assert torch.equal(item.clips, dataset[0, 0, 1].clips)
+
+
+def test_an_item_that_is_not_wanted_any_more_tries_no_other_video():
+    source = WrittenClips(bad=("v0", "v1", "v2", "v3"))
+    with pytest.raises(DrawingStoppedError):
+        make_dataset(source).draw((0, 0, 0), is_wanted=lambda: len(source.starts) < 2)
+    assert len(source.starts) == 2
 
 
 @pytest.mark.shared

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,11 @@ import torch
 
 from narravid.data.sources import FileClips, MemoryClips
 from narravid.errors import DecodeError
-from narravid.types import ClipSpec, Span
+from narravid.types import ClipSpec, Span, VideoInfo
+from narravid.video.decode import probe
 from narravid.video.encode import write_video
+from narravid.video.watched import WatchedDecoder
+from watched_doubles import CrashedBy, is_alive
 
 FPS = 10
 NUM_FRAMES = 40
@@ -118,9 +123,18 @@ def test_files_that_cannot_be_decoded_raise_when_read(broken):
         FileClips().duration_seconds(broken)
 
 
-def test_memory_refuses_more_than_its_limit(video):
-    with pytest.raises(ValueError, match=r"the first 1 of 1 videos need .* more than max_bytes"):
-        MemoryClips([video], SPEC, max_bytes=1000)
+def test_memory_refuses_more_than_its_limit(video, tmp_path):
+    videos = [video, Path(shutil.copy(video, tmp_path / "again.mp4"))]
+    with pytest.raises(ValueError, match=r"the first 2 of 2 videos need .* more than max_bytes"):
+        MemoryClips(videos, SPEC, max_bytes=100_000)
+
+
+def test_a_video_that_alone_passes_the_limit_is_a_failure_not_the_end(video, tmp_path):
+    write_video(tmp_path / "short.mp4", np.zeros((4, 32, 32, 3), np.uint8), fps=4)
+    memory = MemoryClips([video, tmp_path / "short.mp4"], SPEC, max_bytes=50_000)
+    assert list(memory.failures) == [video]
+    assert "need more than" in memory.failures[video]
+    assert len(memory.read(tmp_path / "short.mp4", 0.0, SPEC).frames) == 4
 
 
 @pytest.mark.parametrize("change", [{"fps": 4.0}, {"size_pixels": 16}, {"frame_rule": "ffmpeg_fps"}])
@@ -132,11 +146,72 @@ def test_memory_refuses_clips_it_does_not_hold(video, change):
         memory.read(Path("other.mp4"), 0.0, SPEC)
 
 
-def test_sources_travel_to_workers(video):
-    files = FileClips()
-    files.read(video, 0.0, SPEC)
-    files.duration_seconds(video)
-    memory = MemoryClips([video], SPEC)
-    for source in (files, memory):
-        copy = pickle.loads(pickle.dumps(source))
-        assert torch.equal(copy.read(video, 1.0, SPEC).frames, source.read(video, 1.0, SPEC).frames)
+def test_watched_processes_give_the_same_clips_and_end_with_the_source(video, generator):
+    spec = dataclasses.replace(SPEC, crop="random")
+    watched = FileClips(WatchedDecoder())
+    ours = watched.read(video, 1.2, spec, generator=torch.Generator().manual_seed(3))
+    theirs = FileClips().read(video, 1.2, spec, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(ours.frames, theirs.frames)
+    assert watched.duration_seconds(video) == FileClips().duration_seconds(video)
+    (pid,) = watched._decoder.worker_pids
+    watched.close()
+    assert not is_alive(pid)
+    assert torch.equal(watched.read(video, 1.2, SPEC).frames, FileClips().read(video, 1.2, SPEC).frames)
+    watched.close()
+
+
+def test_a_source_may_be_closed_that_has_started_nothing(video):
+    FileClips().close()
+    MemoryClips([video], SPEC).close()
+
+
+class CountingDecoder(WatchedDecoder):
+    """Says how often a file was measured, slowly enough for several threads to meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_probed = 0
+
+    def probe(self, path) -> VideoInfo:
+        self.num_probed += 1
+        time.sleep(0.05)
+        return probe(path)
+
+
+def test_a_length_is_measured_once_for_all_threads(video):
+    decoder = CountingDecoder()
+    source = FileClips(decoder)
+    with ThreadPoolExecutor(8) as pool:
+        lengths = list(pool.map(source.duration_seconds, [video] * 16))
+    assert set(lengths) == {probe(video).duration_seconds}
+    assert decoder.num_probed == 1
+    assert source._asked == {}
+
+
+def test_a_length_that_cannot_be_measured_is_asked_again(video, broken):
+    decoder = CountingDecoder()
+    source = FileClips(decoder)
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            source.duration_seconds(broken)
+    assert decoder.num_probed == 2
+    broken.write_bytes(video.read_bytes())
+    assert source.duration_seconds(broken) == source.duration_seconds(video)
+
+
+def test_memory_decodes_in_watched_processes_and_ends_them(video, broken):
+    with WatchedDecoder(2) as decoder:
+        memory = MemoryClips([video, broken], SPEC, num_threads=2, decoder=decoder)
+        assert decoder.worker_pids == []
+    assert torch.equal(
+        memory.read(video, 1.0, SPEC).frames, MemoryClips([video], SPEC).read(video, 1.0, SPEC).frames
+    )
+    assert memory.failures == MemoryClips([broken], SPEC).failures
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_file_that_crashes_the_decoder_is_a_failure_of_its_own(video, broken, num_threads):
+    with CrashedBy(broken) as decoder:
+        memory = MemoryClips([broken, video], SPEC, num_threads=num_threads, decoder=decoder)
+    assert memory.failures == {broken: "decoder crashed (signal 9)"}
+    assert len(memory.read(video, 0.0, SPEC).frames) == 4

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from narravid.bad_items import BadItems, TooManyBadItemsError
 from narravid.config import from_dict, to_dict
 from narravid.errors import CheckpointError, ConfigError, NarravidError
 from narravid.models.hub import load
@@ -46,6 +47,7 @@ def test_a_run_leaves_everything_that_a_reader_needs(finished, videos):
     assert result.step == 4
     assert [entry["step"] for entry in read_log(run)] == [1, 2, 3, 4]
     assert [entry["epoch"] for entry in read_log(run)] == [0, 0, 1, 1]
+    assert (run / "bad_items.csv").read_text() == "path,reason,times\n"
     for name in ("config.json", "environment.json", "vocabulary.json", "corpus.json", "curves.png"):
         assert (run / name).is_file(), name
     assert json.loads((run / "corpus.json").read_text())["num_captions"] == 18
@@ -118,16 +120,20 @@ def test_a_run_cut_after_each_step_resumes_to_the_same_weights(finished, videos,
         assert losses == [entry["loss"] for entry in read_log(run)]
 
 
-def test_workers_and_memory_storage_do_not_change_where_resuming_leads(finished, videos, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_and_memory_storage_do_not_change_where_resuming_leads(finished, videos, tmp_path, workers):
     run, _ = finished
     shutil.copytree(run, tmp_path / "cut")
     for _, path in checkpoint.list_checkpoints(tmp_path / "cut"):
         path.unlink()
-    resume_run(tmp_path / "cut", workers=1, device="cpu")
+    resume_run(tmp_path / "cut", workers=workers, device="cpu")
     assert all(torch.equal(value, weights(tmp_path / "cut")[key]) for key, value in weights(run).items())
     recipe = small_recipe(videos)
     in_memory = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, storage="memory"))
-    assert in_memory.train(tmp_path / "memory").step == 4
+    in_memory.train(tmp_path / "memory")
+    dataclasses.replace(in_memory, workers=workers).train(tmp_path / "watched")
+    first, second = weights(tmp_path / "memory"), weights(tmp_path / "watched")
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_evaluating_while_training_leaves_the_weights_as_they_would_be(finished, videos, tmp_path):
@@ -203,10 +209,19 @@ def test_videos_that_cannot_be_used_are_counted_and_named_and_the_rest_is_traine
     root = write_narrated_videos(tmp_path / "videos")
     (root / "red1.vtt").unlink()
     (root / "blue1.vtt").write_text("no header")
+    recipe = changed(small_recipe(root, num_steps=1), "data", max_bad_share=0.2)
     with caplog.at_level(logging.WARNING):
-        small_recipe(root, num_steps=1).train(tmp_path / "run")
+        recipe.train(tmp_path / "run")
     assert "2 of 6 videos are left out" in caplog.text
     assert "red1.mp4: no transcript" in caplog.text
+    table = BadItems.read(tmp_path / "run" / "bad_items.csv")
+    assert table.reasons.keys() == {str(root / "red1.mp4"), str(root / "blue1.mp4")}
+    assert "no transcript of the same name" in table.reasons[str(root / "red1.mp4")]
+    assert "blue1.vtt, line 1" in table.reasons[str(root / "blue1.mp4")]
+    with pytest.raises(TooManyBadItemsError, match=r"1 of 6 items .* more than 5%.*stopped.bad_items\.csv"):
+        small_recipe(root, num_steps=1).train(tmp_path / "stopped")
+    assert len(BadItems.read(tmp_path / "stopped" / "bad_items.csv")) == 2
+    recipe.train(tmp_path / "stopped")  # nothing is in its way
 
 
 def test_faults_of_other_settings_are_named(videos, tmp_path):
@@ -234,6 +249,7 @@ def test_faults_of_other_settings_are_named(videos, tmp_path):
         ("data", {"batch_size": 0}, "batch_size must be at least 1"),
         ("data", {"max_vocabulary_words": 0}, "max_vocabulary_words must be at least 1"),
         ("data", {"max_memory_gib": 0.0}, "max_memory_gib must be positive"),
+        ("data", {"max_bad_share": 1.5}, "max_bad_share must be 0 to 1"),
         ("evaluation", {"num_windows": 0}, "num_windows and batch_size must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message):

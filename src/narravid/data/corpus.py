@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from narravid.data.annotations.caption_corpora import read_caption_corpus
@@ -43,11 +43,14 @@ class FoundVideos:
         videos: The videos with captions.
         bad: (path, reason) of the videos that cannot be used.
         num_unused: Videos of a caption file of many that are not among those looked for.
+        faulty: Those of the bad ones whose captions are faulty or empty, or that are listed and not there;
+            the others have no captions, or a name that another has.
     """
 
     videos: list[NarratedVideo]
     bad: list[tuple[Path, str]]
     num_unused: int = 0
+    faulty: list[tuple[Path, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,15 @@ class _Candidate:
     path: Path
     video_id: str
     caption_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    """A video that cannot be used; a fault, or one without captions or a name of its own."""
+
+    path: Path
+    reason: str
+    is_fault: bool = False
 
 
 def find_narrated_videos(
@@ -83,7 +95,7 @@ def find_narrated_videos(
         raise ValueError(f"{root} is not a folder")
     if captions is not None and not captions.exists():
         raise ValueError(f"{captions} is neither a folder nor a file")
-    bad: list[tuple[Path, str]] = []
+    bad: list[_Unusable] = []
     candidates = _candidates(root, video_list, bad)
     transcripts: _FolderTranscripts | _CorpusTranscripts
     if captions is not None and captions.is_file():
@@ -92,15 +104,24 @@ def find_narrated_videos(
         transcripts = _FolderTranscripts(root, captions)
     videos: list[NarratedVideo] = []
     for candidate in candidates:
-        found = transcripts.read(candidate)
+        try:
+            found = transcripts.read(candidate)
+        except AnnotationError as error:
+            bad.append(_Unusable(candidate.path, str(error), is_fault=True))
+            continue
         if isinstance(found, str):
-            bad.append((candidate.path, found))
+            bad.append(_Unusable(candidate.path, found))
         else:
             videos.append(NarratedVideo(candidate.path, found.track, candidate.video_id, found.num_dropped))
-    return FoundVideos(videos, bad, transcripts.num_unused)
+    return FoundVideos(
+        videos,
+        [(one.path, one.reason) for one in bad],
+        transcripts.num_unused,
+        [(one.path, one.reason) for one in bad if one.is_fault],
+    )
 
 
-def _candidates(root: Path, video_list: Path | None, bad: list[tuple[Path, str]]) -> list[_Candidate]:
+def _candidates(root: Path, video_list: Path | None, bad: list[_Unusable]) -> list[_Candidate]:
     """The video files, each under a name of its own; files that get none are added to `bad`."""
     listed = _video_files(root) if video_list is None else _listed_files(root, video_list, bad)
     taken: dict[str, _Candidate] = {}
@@ -109,10 +130,10 @@ def _candidates(root: Path, video_list: Path | None, bad: list[tuple[Path, str]]
         if video_id not in taken:
             taken[video_id] = _Candidate(path, video_id, caption_id)
         elif path == taken[video_id].path:
-            bad.append((path, f"is in {video_list} twice"))
+            bad.append(_Unusable(path, f"is in {video_list} twice"))
         else:
             used = taken[video_id].path.name
-            bad.append((path, f"has the name of {used}, which is used; rename one of them"))
+            bad.append(_Unusable(path, f"has the name of {used}, which is used; rename one of them"))
     return list(taken.values())
 
 
@@ -125,13 +146,15 @@ def _video_files(root: Path) -> Iterator[tuple[Path, str]]:
                 yield Path(folder, name), stem
 
 
-def _listed_files(root: Path, video_list: Path, bad: list[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+def _listed_files(root: Path, video_list: Path, bad: list[_Unusable]) -> Iterator[tuple[Path, str]]:
     for video in read_video_list(video_list):
         place = os.path.normpath(video.path)
         if os.path.isabs(place) or place.split(os.sep)[0] in (os.pardir, os.curdir):
-            bad.append((Path(video.path), f"{video_list} names it, but it lies outside {root}"))
+            reason = f"{video_list} names it, but it lies outside {root}"
+            bad.append(_Unusable(Path(video.path), reason, is_fault=True))
         elif not (root / place).is_file():
-            bad.append((root / place, f"{video_list} names it, but there is no such file"))
+            reason = f"{video_list} names it, but there is no such file"
+            bad.append(_Unusable(root / place, reason, is_fault=True))
         else:
             yield root / place, video.video_id
 
@@ -147,18 +170,21 @@ class _FolderTranscripts:
         self._listed: dict[Path, TranscriptFolder] = {}
 
     def read(self, candidate: _Candidate) -> Transcript | str:
-        """The captions of a video, or why it has none."""
+        """The captions of a video, or why it has none.
+
+        Raises:
+            AnnotationError: If they are faulty or empty.
+        """
         folders = list(self._folders(candidate.path))
         names = dict.fromkeys((candidate.path.stem, candidate.caption_id))
         found = (folder.find(name) for folder in folders for name in names)
         path = next((path for path in found if path is not None), None)
         if path is None:
             return _why_none(candidate.path.stem, folders)
-        try:
-            transcript = load_transcript(path)
-        except AnnotationError as error:
-            return str(error)
-        return transcript if len(transcript.track) else f"{path} holds no captions"
+        transcript = load_transcript(path)
+        if len(transcript.track) == 0:
+            raise AnnotationError(path, "holds no captions")
+        return transcript
 
     def _folders(self, video_path: Path) -> Iterator[TranscriptFolder]:
         folders = [video_path.parent]
@@ -185,7 +211,7 @@ class _CorpusTranscripts:
         self._owners: dict[str, _Candidate] = {}
         for candidate in candidates:
             self._owners.setdefault(candidate.caption_id, candidate)
-        self._found: dict[str, Transcript | str] = {}
+        self._found: dict[str, Transcript | AnnotationError] = {}
         self.num_unused = 0
         for video in read_caption_corpus(path):
             if video.video_id not in self._owners or video.video_id in self._found:
@@ -194,16 +220,22 @@ class _CorpusTranscripts:
             try:
                 self._found[video.video_id] = video.read()
             except AnnotationError as error:
-                self._found[video.video_id] = str(error)
+                self._found[video.video_id] = error
 
     def read(self, candidate: _Candidate) -> Transcript | str:
-        """The captions of a video, or why it has none."""
+        """The captions of a video, or why it has none.
+
+        Raises:
+            AnnotationError: If they are faulty or empty.
+        """
         owner = self._owners[candidate.caption_id]
         if owner is not candidate:
             return f"{owner.path} has the same name, and takes the captions of {candidate.caption_id!r}"
         found = self._found.get(candidate.caption_id)
         if found is None:
             return f"{self._path} has no video {candidate.caption_id!r}"
-        if not isinstance(found, str) and len(found.track) == 0:
-            return f"{self._path} holds no captions of {candidate.caption_id!r}"
+        if isinstance(found, AnnotationError):
+            raise found
+        if len(found.track) == 0:
+            raise AnnotationError(self._path, f"holds no captions of {candidate.caption_id!r}")
         return found

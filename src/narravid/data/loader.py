@@ -1,32 +1,35 @@
 """Batches of narrated clips in an order that depends on nothing but seed and epoch.
 
-The loader is also where bad videos are counted, because only here all workers meet: few are replaced and
-reported, many stop the run.
+Items are drawn by threads, each of which waits for a decoding process of its own where the source has watched
+ones; they write the frames to their places in the batch, so that nothing is pickled or put together again.
+
+The loader is also where bad videos are counted, because only here all items come by in order: few are
+replaced and reported, many stop the run.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-from collections import Counter
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from narravid.data.narrated import ItemKey, NarratedDataset, NarratedItem
-from narravid.errors import NarravidError
+from narravid.bad_items import MAX_BAD_SHARE, BadItems
+from narravid.data.narrated import ItemKey, NarratedDataset, NarratedItem, NoUsableVideoError
+from narravid.data.order import BatchOrder
 from narravid.types import NarratedBatch
 
-__all__ = ["LoadingReport", "narrated_loader", "num_batches"]
+__all__ = ["LoadingReport", "narrated_loader"]
 
-MAX_BAD_SHARE = 0.05
-"""Share of the items that bad videos may take before the run stops."""
-
-MIN_ITEMS_TO_JUDGE = 1000
-"""In long epochs the share is not judged on fewer items than this."""
+BATCHES_AHEAD = 2
+"""Batches that are loaded while one is worked on."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,162 +42,198 @@ class LoadingReport:
         num_items: Items loaded.
         num_clips: Clips loaded.
         num_padded_clips: Clips that passed the end of their video and were filled with black frames.
-        reasons: How often each reason led to a replaced video.
-        paths: The bad videos with the reason found last.
+        bad: The videos that were replaced; what is in it before, such as videos without a usable transcript,
+            stays.
+        max_bad_share: Share of the items of an epoch that may meet a bad video before the run stops.
     """
 
     num_items: int = 0
     num_clips: int = 0
     num_padded_clips: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    paths: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def num_replaced(self) -> int:
-        """Draws of a bad video."""
-        return self.reasons.total()
+    bad: BadItems = field(default_factory=BadItems)
+    max_bad_share: float = MAX_BAD_SHARE
 
     def add(self, item: NarratedItem) -> None:
-        """Count one item; a video found bad for the first time is logged as a warning."""
+        """Count an item, but for the videos that it replaces."""
         self.num_items += 1
         self.num_clips += len(item.clips)
         self.num_padded_clips += item.num_padded_clips
-        for path, reason in item.replaced:
-            if path not in self.paths:
-                _log.warning("replaced by another video: %s: %s", path, reason)
-            self.paths[path] = reason
-            self.reasons[reason] += 1
+
+    def add_replaced(self, path: str, reason: str) -> None:
+        """Count the draw of a bad video; one found bad for the first time is logged as a warning."""
+        if self.bad.add(path, reason):
+            _log.warning("replaced by another video: %s: %s", path, reason)
 
     def summary(self) -> str:
         """One line for the end of a run."""
         parts = [f"drew {self.num_clips} clips in {self.num_items} visits to videos"]
         if self.num_padded_clips:
             parts.append(f"{self.num_padded_clips} clips padded at the end of their video")
-        if self.reasons:
-            reasons = ", ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common())
-            parts.append(f"{len(self.paths)} bad videos replaced ({reasons})")
+        if self.bad:
+            parts.append(f"{len(self.bad)} bad videos left out or replaced ({self.bad.summary()})")
         return "; ".join(parts)
-
-
-def num_batches(dataset: NarratedDataset, batch_size: int) -> int:
-    """Batches in one epoch; the last, incomplete one is dropped.
-
-    Raises:
-        ValueError: If the videos do not fill one batch.
-    """
-    if not 1 <= batch_size <= len(dataset):
-        raise ValueError(
-            f"batch_size must be between 1 and the number of videos, {len(dataset)}, got {batch_size}"
-        )
-    return len(dataset) // batch_size
 
 
 def narrated_loader(
     dataset: NarratedDataset,
+    order: BatchOrder,
     *,
-    batch_size: int,
-    seed: int,
     epoch: int,
     start_batch: int = 0,
     num_workers: int = 0,
+    pin_memory: bool = False,
     report: LoadingReport | None = None,
 ) -> Iterator[NarratedBatch]:
     """The batches of one epoch.
 
     Args:
         dataset: The corpus.
-        batch_size: Videos per batch; the clips are `clips_per_video` times as many.
-        seed: Seed of the run.
+        order: Which videos come when; the clips are `clips_per_video` times as many.
         epoch: Which epoch; each has its own order and draws.
         start_batch: Skip the batches before this one, without decoding them.
-        num_workers: Processes that decode; they change the speed only. They start from a clean process, so a
-            script needs the usual `if __name__ == "__main__"`.
+        num_workers: Threads that load ahead; they change the speed only. With 0, batches are loaded when
+            asked for.
+        pin_memory: Put the clips into page-locked memory, which a GPU reads faster and while it computes;
+            without effect where there is no CUDA device.
         report: Counts what was replaced and padded.
 
     Yields:
         Batches with clips of (B, 3, T, H, W) uint8, colours last in memory, B = batch_size * clips_per_video,
-        the clips of a video side by side.
+        the clips of a video side by side; of several processes each has its share of the batch.
 
     Raises:
-        ValueError: If `batch_size` or `start_batch` does not fit the corpus.
-        NarravidError: If more than 5 % of the items met a bad video.
+        ValueError: At once, if the order is not one of this corpus, or there is no such batch.
+        TooManyBadItemsError: If more of the items met a bad video than `report` allows, 5 % without one.
+        NoUsableVideoError: If an item finds no video that can be decoded.
     """
-    total = num_batches(dataset, batch_size)
-    if not 0 <= start_batch <= total:
-        raise ValueError(f"start_batch must be in [0, {total}], got {start_batch}")
-    order = np.random.default_rng([seed, epoch]).permutation(len(dataset))[: total * batch_size]
-    keys = [(seed, epoch, index) for index in order.tolist()][start_batch * batch_size :]
-    batches = [keys[first : first + batch_size] for first in range(0, len(keys), batch_size)]
-    # of the whole epoch: one bad video in the last batches must not stop a resumed run that went on unresumed
-    num_to_judge = min(len(order), MIN_ITEMS_TO_JUDGE)
-    return _batches(dataset, batches, num_to_judge, num_workers, report or LoadingReport())
-
-
-def _batches(
-    dataset: NarratedDataset,
-    batches: list[list[ItemKey]],
-    num_to_judge: int,
-    num_workers: int,
-    report: LoadingReport,
-) -> Iterator[NarratedBatch]:
-    # A clean process holds no container, lock or thread of this one, as a forked one would.
-    context = multiprocessing.get_context("forkserver") if num_workers else None
-    loader: DataLoader[NarratedItem | NarravidError] = DataLoader(
-        _ErrorsAsItems(dataset),
-        batch_sampler=batches,
-        num_workers=num_workers,
-        collate_fn=list,
-        multiprocessing_context=context,
-        generator=torch.Generator(),  # its own, so that loading leaves the global random state alone
+    if order.num_items != len(dataset):
+        raise ValueError(f"the order is one of {order.num_items} videos, the dataset has {len(dataset)}")
+    batches = (
+        [(order.seed, epoch, index) for index in indexes] for indexes in order.batches(epoch, start_batch)
     )
-    num_before, num_replaced_before = report.num_items, report.num_replaced
-    for loaded in loader:
-        items = [_raise_if_error(item) for item in loaded]
-        for item in items:
-            report.add(item)
-        _check_share(
-            report.num_replaced - num_replaced_before,
-            max(report.num_items - num_before, num_to_judge),
-            report,
-        )
-        yield _collate(items)
+    pinned = pin_memory and torch.cuda.is_available()
+    loads = (_BatchLoad(dataset, keys, pinned=pinned) for keys in batches)
+    judged = _Judged(report or LoadingReport(), order.num_items_per_epoch)
+    if num_workers < 0:
+        raise ValueError(f"num_workers must not be negative, got {num_workers}")
+    if num_workers == 0:
+        return (judged.batch(load, (load.draw(place) for place in load.places)) for load in loads)
+    return _load_ahead(dataset, loads, judged, num_workers=num_workers)
 
 
-class _ErrorsAsItems(Dataset[NarratedItem | NarravidError]):
-    """Hands errors over as items: raised in a worker they would arrive as its printed traceback."""
+class _BatchLoad:
+    """One batch that is being loaded; its memory is taken when the first item of it is."""
 
-    def __init__(self, dataset: NarratedDataset) -> None:
+    def __init__(self, dataset: NarratedDataset, keys: Sequence[ItemKey], *, pinned: bool) -> None:
+        self.places = range(len(keys))
+        self.is_wanted = True
         self._dataset = dataset
+        self._keys = keys
+        self._pinned = pinned
+        self._lock = threading.Lock()
+        self._frames: torch.Tensor | None = None
 
-    def __getitem__(self, key: ItemKey) -> NarratedItem | NarravidError:
-        try:
-            return self._dataset[key]
-        except NarravidError as error:
-            return error
+    def draw(self, place: int) -> NarratedItem:
+        """Load the item at a place of the batch, into its part of the batch's memory."""
+        num_clips = self._dataset.frames_shape[0]
+        frames: npt.NDArray[np.uint8] = self.frames()[place * num_clips : (place + 1) * num_clips].numpy()
+        return self._dataset.draw(self._keys[place], frames=frames, is_wanted=lambda: self.is_wanted)
 
+    def frames(self) -> torch.Tensor:
+        """Memory of all clips, (B, T, H, W, 3) uint8."""
+        with self._lock:
+            if self._frames is None:
+                num_clips, *rest = self._dataset.frames_shape
+                shape = (len(self._keys) * num_clips, *rest)
+                self._frames = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+            return self._frames
 
-def _raise_if_error(item: NarratedItem | NarravidError) -> NarratedItem:
-    if isinstance(item, NarravidError):
-        raise item
-    return item
-
-
-def _check_share(num_replaced: int, num_items: int, report: LoadingReport) -> None:
-    if num_replaced > MAX_BAD_SHARE * num_items:
-        raise NarravidError(
-            f"{num_replaced} bad videos met in {num_items} items, more than {MAX_BAD_SHARE:.0%}: "
-            f"{report.summary()}; the last is {list(report.paths)[-1]}"
+    def collate(self, items: Sequence[NarratedItem]) -> NarratedBatch:
+        """The batch of these items, whose frames are in place already."""
+        tokens = torch.cat([item.tokens for item in items])
+        return NarratedBatch(
+            clips=self.frames().permute(0, 4, 1, 2, 3),
+            tokens=tokens.pin_memory() if self._pinned else tokens,
+            video_ids=tuple(item.video_id for item in items for _ in range(len(item.clips))),
+            start_seconds=torch.cat([item.start_seconds for item in items]),
         )
 
 
-def _collate(items: list[NarratedItem]) -> NarratedBatch:
-    # NumPy copies on one thread; waking torch's threads for so little costs more than it saves
-    parts = [item.clips.permute(0, 2, 3, 4, 1).numpy() for item in items]
-    frames = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), np.uint8)
-    np.concatenate(parts, out=frames)
-    return NarratedBatch(
-        clips=torch.from_numpy(frames).permute(0, 4, 1, 2, 3),
-        tokens=torch.cat([item.tokens for item in items]),
-        video_ids=tuple(item.video_id for item in items for _ in range(len(item.clips))),
-        start_seconds=torch.cat([item.start_seconds for item in items]),
-    )
+class _Judged:
+    """Counts the items of an epoch in their order, and stops it when too many met a bad video."""
+
+    def __init__(self, report: LoadingReport, num_expected: int) -> None:
+        self._report = report
+        # of the whole epoch: one bad video in its last batches must not stop a run that was resumed there
+        self._num_expected = num_expected
+        self._num_items = 0
+        self._bad = BadItems()
+
+    def batch(self, load: _BatchLoad, items: Iterator[NarratedItem]) -> NarratedBatch:
+        """Count the items of a batch and put it together."""
+        try:
+            loaded = list(items)
+        except NoUsableVideoError as error:
+            self._add_replaced(error.replaced)
+            raise
+        for item in loaded:
+            self._num_items += 1
+            self._report.add(item)
+            self._add_replaced(item.replaced)
+        share = self._report.max_bad_share
+        self._bad.check_share(self._num_items, num_expected=self._num_expected, max_share=share)
+        return load.collate(loaded)
+
+    def _add_replaced(self, replaced: Sequence[tuple[str, str]]) -> None:
+        for path, reason in replaced:
+            self._bad.add(path, reason)
+            self._report.add_replaced(path, reason)
+
+
+def _load_ahead(
+    dataset: NarratedDataset, loads: Iterator[_BatchLoad], judged: _Judged, *, num_workers: int
+) -> Iterator[NarratedBatch]:
+    """Batches in their order, each with the items of those behind it under way."""
+    under_way: deque[tuple[_BatchLoad, list[Future[NarratedItem]]]] = deque()
+    pool = _single_threaded_pool(num_workers)
+    try:
+        for load in loads:
+            under_way.append((load, [pool.submit(load.draw, place) for place in load.places]))
+            if len(under_way) > BATCHES_AHEAD:
+                yield judged.batch(under_way[0][0], (future.result() for future in under_way[0][1]))
+                under_way.popleft()
+        while under_way:
+            yield judged.batch(under_way[0][0], (future.result() for future in under_way[0][1]))
+            under_way.popleft()
+    finally:
+        for load, _ in under_way:
+            load.is_wanted = False
+        pool.shutdown(wait=False, cancel_futures=True)
+        if not all(future.done() for _, futures in under_way for future in futures):
+            dataset.close()  # threads that wait for a decoding process see it end
+            pool.shutdown()
+            dataset.close()  # and one that had just asked for a new process leaves it idle
+        pool.shutdown()
+
+
+def _single_threaded_pool(num_workers: int) -> ThreadPoolExecutor:
+    """Threads whose own tensor operations stay on one core each, so that they do not crowd out training."""
+    num_threads = torch.get_num_threads()
+    all_started = threading.Barrier(num_workers + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # or the first operation of this thread would go by what others set since
+        with suppress(threading.BrokenBarrierError):
+            all_started.wait()
+
+    pool = ThreadPoolExecutor(num_workers, thread_name_prefix="narravid-loader", initializer=start)
+    try:
+        for _ in range(num_workers):
+            pool.submit(int)  # threads start when there is work
+        all_started.wait()
+    finally:
+        all_started.abort()  # lets go of those that wait for one that was never started
+        # What a thread sets holds for itself, but also for all threads that start later, until this call.
+        torch.set_num_threads(num_threads)
+    return pool

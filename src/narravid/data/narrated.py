@@ -7,13 +7,12 @@ candidates, and a clip at a random place of the caption's span, which is widened
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
 
 from narravid.data.corpus import NarratedVideo
 from narravid.data.sources import ClipSource
@@ -26,9 +25,11 @@ from narravid.video.transforms import Augmentation, to_channels_first
 
 __all__ = [
     "ClipSampling",
+    "DrawingStoppedError",
     "ItemKey",
     "NarratedDataset",
     "NarratedItem",
+    "NoUsableVideoError",
 ]
 
 MAX_REPLACEMENTS = 20
@@ -85,14 +86,34 @@ class NarratedItem:
     replaced: tuple[tuple[str, str], ...] = ()
 
 
-class NarratedDataset(Dataset[NarratedItem]):
-    """Draws K clips with P caption candidates from a video; an item depends on (seed, epoch, index) only.
-
-    A video that cannot be decoded is replaced by another one, drawn from the item's own generator, and named
-    in the item.
+class NoUsableVideoError(NarravidError):
+    """So many videos in a row cannot be used that something other than videos is wrong.
 
     Args:
-        videos: The corpus, none without captions.
+        replaced: (path, reason) of the videos that were tried.
+    """
+
+    def __init__(self, replaced: Sequence[tuple[str, str]]) -> None:
+        path, reason = replaced[-1]
+        super().__init__(f"none of {len(replaced)} videos tried can be decoded; the last, {path}: {reason}")
+        self.replaced = tuple(replaced)
+
+    def __reduce__(self) -> tuple[type[NoUsableVideoError], tuple[object, ...]]:
+        return type(self), (self.replaced,)
+
+
+class DrawingStoppedError(Exception):
+    """Nobody wants the item any more."""
+
+
+class NarratedDataset:
+    """Draws K clips with P caption candidates from a video; an item depends on (seed, epoch, index) only.
+
+    A video that cannot be decoded or has no captions is replaced by another one, drawn from the item's own
+    generator, and named in the item. Several threads may draw items at once.
+
+    Args:
+        videos: The corpus.
         source: Where clips come from.
         spec: Frames, rate, size and crop of the clips.
         tokenizer: Turns captions into word ids.
@@ -100,7 +121,7 @@ class NarratedDataset(Dataset[NarratedItem]):
         augmentation: Changes to each clip, None for none.
 
     Raises:
-        ValueError: If there are no videos, or one has no captions.
+        ValueError: If there are no videos.
     """
 
     def __init__(
@@ -113,78 +134,102 @@ class NarratedDataset(Dataset[NarratedItem]):
         sampling: ClipSampling,
         augmentation: Augmentation | None = None,
     ) -> None:
-        if not videos:
+        if len(videos) == 0:
             raise ValueError("a dataset needs at least one video, got none")
-        silent = [video.video_id for video in videos if len(video.track) == 0]
-        if silent:
-            raise ValueError(f"{len(silent)} videos have no captions, the first is {silent[0]!r}")
-        self.videos = tuple(videos)
+        self.videos = videos
         self.spec = spec
         self.sampling = sampling
         self._source = source
+        self._tokenizer = tokenizer
         self._augmentation = augmentation
-        # arrays, because torch hands each tensor to a worker through a file descriptor of its own
-        self._tokens = [tokenizer(video.track.texts).numpy() for video in self.videos]
 
     def __len__(self) -> int:
         return len(self.videos)
 
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int, int]:
+        """Shape of the frames of an item, (K, T, H, W, 3)."""
+        size = self.spec.size_pixels
+        return self.sampling.clips_per_video, self.spec.num_frames, size, size, 3
+
+    def close(self) -> None:
+        """End what the source has started; items that are being drawn in other threads then fail."""
+        self._source.close()
+
     def __getitem__(self, key: ItemKey) -> NarratedItem:
+        """The item of a video in an epoch; see `draw`."""
+        return self.draw(key)
+
+    def draw(
+        self,
+        key: ItemKey,
+        *,
+        frames: npt.NDArray[np.uint8] | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> NarratedItem:
         """The item of a video in an epoch.
 
         Args:
             key: (seed, epoch, index), none negative, index below the number of videos.
+            frames: Where to put the frames, of shape `frames_shape`; None takes new memory.
+            is_wanted: Asked before each video that is tried.
 
         Returns:
             The clips and their captions; the same key always gives the same.
 
         Raises:
-            NarravidError: If no video that is tried can be decoded.
+            NoUsableVideoError: If no video that is tried can be used.
+            DrawingStoppedError: If the item is not wanted any more.
         """
         seed, epoch, index = key
         state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
+        if frames is None:
+            frames = np.empty(self.frames_shape, np.uint8)
         replaced: list[tuple[str, str]] = []
-        while True:
+        while is_wanted():
+            video = self.videos[index]
             try:
-                return self._draw(index, generator, tuple(replaced))
+                return self._draw(video, generator, frames=frames, replaced=tuple(replaced))
             except DecodeError as error:
                 replaced.append((error.path, error.reason))
             if len(self) == 1 or len(replaced) == MAX_REPLACEMENTS:
-                path, reason = replaced[-1]
-                raise NarravidError(
-                    f"none of {len(replaced)} videos tried can be decoded; the last, {path}: {reason}"
-                )
+                raise NoUsableVideoError(replaced)
             step = int(torch.randint(1, len(self), (), generator=generator))
             index = (index + step) % len(self)
+        raise DrawingStoppedError
 
     def _draw(
-        self, index: int, generator: torch.Generator, replaced: tuple[tuple[str, str], ...]
+        self,
+        video: NarratedVideo,
+        generator: torch.Generator,
+        *,
+        frames: npt.NDArray[np.uint8],
+        replaced: tuple[tuple[str, str], ...],
     ) -> NarratedItem:
-        video, tokens = self.videos[index], self._tokens[index]
+        if len(video.track) == 0:
+            raise DecodeError(video.path, "it has no captions")
         sampling, spec = self.sampling, self.spec
         last_start = max(0.0, self._source.duration_seconds(video.path) - spec.duration_seconds)
-        frames: list[npt.NDArray[np.uint8]] = []
         starts: list[float] = []
-        candidates: list[list[int]] = []
+        candidates: list[int] = []
         num_padded_clips = 0
-        for caption in self._draw_captions(len(video.track), generator):
+        for number, caption in enumerate(self._draw_captions(len(video.track), generator)):
             start_seconds = self._draw_start(video.track[caption].span, last_start, generator)
             clip = self._source.read(video.path, start_seconds, spec, generator=generator)
             pixels = to_channels_first(clip.frames)
             if self._augmentation is not None:
                 pixels = self._augmentation.apply(pixels, generator)
-            frames.append(pixels.permute(1, 2, 3, 0).numpy())
+            # NumPy copies on one thread; waking torch's threads for so little costs more than it saves
+            frames[number] = pixels.permute(1, 2, 3, 0).numpy()
             starts.append(start_seconds)
-            candidates.append(nearest_captions(video.track, caption, sampling.num_candidates))
+            candidates += nearest_captions(video.track, caption, sampling.num_candidates)
             num_padded_clips += not bool(clip.mask[-1])
-        stacked = np.empty(
-            (len(frames), *frames[0].shape), np.uint8
-        )  # given, or NumPy keeps a flipped layout
-        np.stack(frames, out=stacked)
+        # only what was drawn is turned into ids: those of all captions of a large corpus take tens of GB
+        tokens = self._tokenizer([video.track[caption].text for caption in candidates])
         return NarratedItem(
-            clips=torch.from_numpy(stacked).permute(0, 4, 1, 2, 3),
-            tokens=torch.from_numpy(tokens[np.array(candidates)]),
+            clips=torch.from_numpy(frames).permute(0, 4, 1, 2, 3),
+            tokens=tokens.view(sampling.clips_per_video, sampling.num_candidates, -1),
             video_id=video.video_id,
             start_seconds=torch.tensor(starts, dtype=torch.float64),
             num_padded_clips=num_padded_clips,

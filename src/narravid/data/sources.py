@@ -1,13 +1,16 @@
 """Where the clips of a dataset come from: decoded from the file each time, or held in memory.
 
-A source keeps no file open between reads, so that nothing of a decoder crosses into a worker process.
+Several threads may read from one source at once. What a source starts to do so, such as watched decoding
+processes, is its own to end.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +20,7 @@ from narravid.errors import DecodeError
 from narravid.progress import progress_bar
 from narravid.types import Clip, ClipSpec, Span
 from narravid.video.decode import decode_clips, decode_video, probe
+from narravid.video.watched import WatchedDecoder
 
 __all__ = ["ClipSource", "FileClips", "MemoryClips"]
 
@@ -24,7 +28,7 @@ GIBIBYTE = 1024**3
 
 
 class ClipSource(Protocol):
-    """Gives the clips of video files."""
+    """Gives the clips of video files, to several threads at once."""
 
     def read(
         self, path: Path, start_seconds: float, spec: ClipSpec, *, generator: torch.Generator | None = None
@@ -51,30 +55,59 @@ class ClipSource(Protocol):
             DecodeError: If the file cannot be decoded.
         """
 
+    def close(self) -> None:
+        """End what was started to read; a read that is under way in another thread fails with `DecodeError`.
+
+        The source may be used again.
+        """
+
 
 class FileClips:
     """Opens and decodes the file for every clip; right for corpora that do not fit into memory.
 
     Args:
-        num_threads: Decoding threads per clip; one is best with several loader workers.
+        decoder: Decodes in watched processes, which `close` ends; right for files of strangers. None decodes
+            in this process, which a file may then crash or stall.
+        num_threads: Decoding threads per clip, where this process decodes.
     """
 
-    def __init__(self, *, num_threads: int = 1) -> None:
+    def __init__(self, decoder: WatchedDecoder | None = None, *, num_threads: int = 1) -> None:
+        self._decoder = decoder
         self._num_threads = num_threads
         self._durations_seconds: dict[Path, float] = {}
+        self._asked: dict[Path, threading.Lock] = {}
+        self._lock = threading.Lock()
 
     def read(
         self, path: Path, start_seconds: float, spec: ClipSpec, *, generator: torch.Generator | None = None
     ) -> Clip:
         """Decode one clip; see `ClipSource.read`."""
-        clips = decode_clips(path, [start_seconds], spec, generator=generator, num_threads=self._num_threads)
-        return next(iter(clips))
+        if self._decoder is not None:
+            clips = self._decoder.clips(path, [start_seconds], spec, generator=generator)
+        else:
+            clips = decode_clips(
+                path, [start_seconds], spec, generator=generator, num_threads=self._num_threads
+            )
+        [clip] = clips  # to its end, or the decoding process would be told to stop
+        return clip
 
     def duration_seconds(self, path: Path) -> float:
-        """Length of a video, measured once per process."""
+        """Length of a video, measured once."""
         if path not in self._durations_seconds:
-            self._durations_seconds[path] = probe(path).duration_seconds
+            with self._lock:
+                lock = self._asked.setdefault(path, threading.Lock())
+            with lock:  # a second thread that asks waits for what the first one finds
+                if path not in self._durations_seconds:
+                    probing = probe if self._decoder is None else self._decoder.probe
+                    self._durations_seconds[path] = probing(path).duration_seconds
+            with self._lock:
+                self._asked.pop(path, None)
         return self._durations_seconds[path]
+
+    def close(self) -> None:
+        """End the decoding processes; see `ClipSource.close`."""
+        if self._decoder is not None:
+            self._decoder.close()
 
 
 class MemoryClips:
@@ -88,13 +121,16 @@ class MemoryClips:
         spec: What clips will be asked for; its crop and number of frames may differ later.
         max_bytes: Refuse to hold more than this.
         num_threads: Videos decoded at the same time.
+        decoder: Decodes in watched processes, which are ended when all videos are held; right for files of
+            strangers. None decodes in this process, which a file may then crash or stall.
 
     Attributes:
-        failures: Reason by path of the videos that cannot be decoded; reading them raises it again.
+        failures: Reason by path of the videos that cannot be decoded, or need more than `max_bytes` each by
+            itself; reading them raises it again.
         num_bytes: Memory held.
 
     Raises:
-        ValueError: If the videos need more than `max_bytes`.
+        ValueError: If the videos together need more than `max_bytes`.
     """
 
     def __init__(
@@ -104,18 +140,22 @@ class MemoryClips:
         *,
         max_bytes: int = 2 * GIBIBYTE,
         num_threads: int = 1,
+        decoder: WatchedDecoder | None = None,
     ) -> None:
         self._spec = spec
+        self._max_bytes = max_bytes
+        self._decode_video = decode_video if decoder is None else decoder.video
         self._frames: dict[Path, torch.Tensor] = {}
         self.failures: dict[Path, str] = {}
         self.num_bytes = 0
         wanted = list(dict.fromkeys(paths))
         with (
             ThreadPoolExecutor(max_workers=num_threads) as pool,
+            decoder or nullcontext(),  # ended first: the threads may wait for its answer
             progress_bar("decoding into memory", len(wanted), unit="videos") as bar,
         ):
             for path, frames in self._decode_all(pool, wanted, num_at_once=4 * num_threads):
-                self._keep(path, frames, max_bytes=max_bytes, num_videos=len(wanted))
+                self._keep(path, frames, num_videos=len(wanted))
                 bar.advance(note=f"{self.num_bytes / 1e6:.0f} MB, {len(self.failures)} bad")
 
     def _decode_all(
@@ -129,26 +169,28 @@ class MemoryClips:
     def _decode(self, path: Path) -> torch.Tensor | DecodeError:
         spec = self._spec
         try:
-            video = decode_video(
-                path, fps=spec.fps, short_side_pixels=spec.size_pixels, frame_rule=spec.frame_rule
+            video = self._decode_video(
+                path,
+                fps=spec.fps,
+                short_side_pixels=spec.size_pixels,
+                frame_rule=spec.frame_rule,
+                max_bytes=self._max_bytes,
             )
         except DecodeError as error:
             return error
         return video.frames
 
-    def _keep(
-        self, path: Path, frames: torch.Tensor | DecodeError, *, max_bytes: int, num_videos: int
-    ) -> None:
+    def _keep(self, path: Path, frames: torch.Tensor | DecodeError, *, num_videos: int) -> None:
         if isinstance(frames, DecodeError):
             self.failures[path] = frames.reason
             return
         self._frames[path] = frames
         self.num_bytes += frames.nbytes
-        if self.num_bytes > max_bytes:
+        if self.num_bytes > self._max_bytes:
             raise ValueError(
                 f"the first {len(self._frames)} of {num_videos} videos need {self.num_bytes / GIBIBYTE:.2f} "
-                f"GiB, more than max_bytes={max_bytes / GIBIBYTE:.2f} GiB; raise it, lower size or rate of "
-                "the clips, or read them from the files"
+                f"GiB, more than max_bytes={self._max_bytes / GIBIBYTE:.2f} GiB; raise it, lower size or "
+                "rate of the clips, or read them from the files"
             )
 
     def read(
@@ -180,6 +222,9 @@ class MemoryClips:
     def duration_seconds(self, path: Path) -> float:
         """Length of a video, to one kept frame."""
         return self._held(path).shape[0] / self._spec.fps
+
+    def close(self) -> None:
+        """Nothing is left to end once the videos are held; see `ClipSource.close`."""
 
     def _held(self, path: Path) -> torch.Tensor:
         if path in self.failures:

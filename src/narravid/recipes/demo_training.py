@@ -57,4 +57,5 @@ def demo_training(root: Path, *, captions: Path | None, num_steps: int, seed: in
         trainer=TrainerConfig(num_steps=num_steps, checkpoint_every_steps=100),
         seed=seed,
         device="cpu",
+        workers=0,  # the files are the demo's own, and there is no core to spare for loading ahead
     )

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
 from narravid.config import check_choices, to_dict
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport
+from narravid.data.narrated import NarratedDataset
 from narravid.errors import ConfigError
 from narravid.files import read_json, write_json
 from narravid.losses import MILNCELoss
@@ -61,7 +64,8 @@ class MILNCERecipe:
         seed: Seed of weights, order and draws.
         device: Where to train: cpu, cuda, cuda:1 and so on; auto takes a GPU when there is one.
         dtype: Type of the forward pass; bfloat16 runs under autocast, the weights stay float32.
-        workers: Decoding processes; 0 decodes in the training process.
+        workers: Watched decoding processes: a file that crashes or stalls one costs that file. 0 decodes in
+            the training process: a file that crashes the decoder ends the run.
     """
 
     data: NarratedDataConfig
@@ -72,7 +76,7 @@ class MILNCERecipe:
     seed: int = 0
     device: str = "auto"
     dtype: Precision = "float32"
-    workers: int = 0
+    workers: int = 2
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -102,20 +106,34 @@ class MILNCERecipe:
             model=self.model.absolute(),
             evaluation=self.evaluation.absolute(),
         )
-        videos = find_corpus(recipe.data)
+        table = run / BAD_ITEMS_NAME
+        bad = BadItems.read(table) if resume else BadItems()
+        try:
+            videos = find_corpus(recipe.data, bad=bad)
+            return recipe._train_on(videos, run, resume=resume, bad=bad)
+        except TooManyBadItemsError as error:
+            bad.write(table)
+            raise TooManyBadItemsError(
+                f"{error}; all of them are in {table}; data.max_bad_share sets how many are borne"
+            ) from error
+
+    def _train_on(
+        self, videos: Sequence[NarratedVideo], run: Path, *, resume: bool, bad: BadItems
+    ) -> TrainingResult:
         if resume:
             _refuse_another_corpus(run, videos)
-        vocabulary = recipe._vocabulary(videos, run if resume else None)
-        model = build_model(recipe.model, vocabulary, seed=recipe.seed, device=pick_device(recipe.device))
-        report = LoadingReport()
-        trainer = recipe._trainer(model, videos, run, report)
-        if not resume:
-            refuse_existing_run(run)  # again: decoding into memory takes long, and another run may have begun
-            vocabulary.save(run / VOCABULARY_NAME)
-            write_json(run / CORPUS_NAME, _describe_corpus(videos))
-            create_run(run, recipe=RECIPE_NAME, config=to_dict(recipe))
-        result = trainer.fit(seed=recipe.seed, dtype=recipe.dtype, resume=resume)
-        if report.reasons or report.num_padded_clips:
+        vocabulary = self._vocabulary(videos, run if resume else None)
+        model = build_model(self.model, vocabulary, seed=self.seed, device=pick_device(self.device))
+        report = LoadingReport(bad=bad, max_bad_share=self.data.max_bad_share)
+        with closing(build_dataset(self.data, videos, model, num_workers=self.workers)) as dataset:
+            trainer = self._trainer(model, dataset, run, report)
+            if not resume:
+                refuse_existing_run(run)  # again: decoding into memory takes long, another run may have begun
+                vocabulary.save(run / VOCABULARY_NAME)
+                write_json(run / CORPUS_NAME, _describe_corpus(videos))
+                create_run(run, recipe=RECIPE_NAME, config=to_dict(self))
+            result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
+        if bad or report.num_padded_clips:
             _log.warning(report.summary())
         return result
 
@@ -126,14 +144,16 @@ class MILNCERecipe:
         return build_vocabulary(self.data, videos, lower_case=self.model.lower_case)
 
     def _trainer(
-        self, model: S3DDualEncoder, videos: Sequence[NarratedVideo], run: Path, report: LoadingReport
+        self, model: S3DDualEncoder, dataset: NarratedDataset, run: Path, report: LoadingReport
     ) -> Trainer[NarratedBatch]:
         data = narrated_training_data(
-            build_dataset(self.data, videos, model),
+            dataset,
             batch_size=self.data.batch_size,
             seed=self.seed,
             num_workers=self.workers,
+            pin_memory=model.device.type == "cuda",
             report=report,
+            record=lambda: report.bad.write(run / BAD_ITEMS_NAME),
         )
         return Trainer(
             ContrastiveTask(model, MILNCELoss()),

@@ -6,14 +6,18 @@ Recipes put these together; each part is a function of plain configuration and o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 
-from narravid.data.corpus import NarratedVideo, find_narrated_videos
-from narravid.data.loader import LoadingReport, narrated_loader, num_batches
+from narravid import distributed
+from narravid.bad_items import BadItems
+from narravid.data.corpus import FoundVideos, NarratedVideo, find_narrated_videos
+from narravid.data.loader import LoadingReport, narrated_loader
 from narravid.data.narrated import NarratedDataset
+from narravid.data.order import BatchOrder
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import ConfigError
 from narravid.evaluation.pairs import read_pairs_csv
@@ -24,7 +28,8 @@ from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfi
 from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
 from narravid.training.config import Evaluation, TrainingData
-from narravid.types import NarratedBatch
+from narravid.types import ClipSpec, NarratedBatch
+from narravid.video.watched import WatchedDecoder
 
 __all__ = [
     "build_dataset",
@@ -41,12 +46,18 @@ MAX_NAMED_VIDEOS = 3
 _log = logging.getLogger(__name__)
 
 
-def find_corpus(config: NarratedDataConfig) -> list[NarratedVideo]:
+def find_corpus(config: NarratedDataConfig, *, bad: BadItems | None = None) -> list[NarratedVideo]:
     """The narrated videos of a run; those that cannot be used are named in the log.
+
+    Args:
+        config: Where they are.
+        bad: Takes those that cannot be used; one that is in it already is not counted again.
 
     Raises:
         ConfigError: If a folder or file does not exist, no video is narrated, or they do not fill one batch.
         AnnotationError: If the list of videos, or the file of captions as a whole, has a fault.
+        TooManyBadItemsError: If more of them than are borne have captions that are faulty or empty, or are
+            listed and not there.
     """
     if not config.root.is_dir():
         raise ConfigError(f"data.root: {config.root} is not a folder", key="data.root")
@@ -54,14 +65,8 @@ def find_corpus(config: NarratedDataConfig) -> list[NarratedVideo]:
         if path is not None and not path.exists():
             raise ConfigError(f"data.{name}: {path} does not exist", key=f"data.{name}")
     found = find_narrated_videos(config.root, captions=config.captions, video_list=config.video_list)
-    videos, bad = found.videos, found.bad
-    named = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_NAMED_VIDEOS])
-    more = f"; and {len(bad) - MAX_NAMED_VIDEOS} more" if len(bad) > MAX_NAMED_VIDEOS else ""
-    if not videos:
-        seen = f"{len(bad)} videos, none of them usable ({named}{more})" if bad else "no video"
-        raise ConfigError(f"data.root: {config.root} has no narrated video: found {seen}", key="data.root")
-    if bad:
-        _log.warning("%d of %d videos are left out: %s%s", len(bad), len(bad) + len(videos), named, more)
+    _report_unusable(config, found, BadItems() if bad is None else bad)
+    videos = found.videos
     if found.num_unused:
         _log.info("%s: captions of %d videos are not used", config.captions, found.num_unused)
     if config.batch_size > len(videos):
@@ -72,6 +77,25 @@ def find_corpus(config: NarratedDataConfig) -> list[NarratedVideo]:
             key="data.batch_size",
         )
     return videos
+
+
+def _report_unusable(config: NarratedDataConfig, found: FoundVideos, bad: BadItems) -> None:
+    """Say which videos cannot be used, and stop where they are too many."""
+    named = "; ".join(f"{path}: {reason}" for path, reason in found.bad[:MAX_NAMED_VIDEOS])
+    more = f"; and {len(found.bad) - MAX_NAMED_VIDEOS} more" if len(found.bad) > MAX_NAMED_VIDEOS else ""
+    if not found.videos:
+        seen = f"{len(found.bad)} videos, none of them usable ({named}{more})" if found.bad else "no video"
+        raise ConfigError(f"data.root: {config.root} has no narrated video: found {seen}", key="data.root")
+    total = len(found.bad) + len(found.videos)
+    if found.bad:
+        _log.warning("%d of %d videos are left out: %s%s", len(found.bad), total, named, more)
+    for path, reason in found.bad:
+        if str(path) not in bad.reasons:
+            bad.add(path, reason)
+    faulty = BadItems()
+    for path, reason in found.faulty:
+        faulty.add(path, reason)
+    faulty.check_share(total, num_expected=total, max_share=config.max_bad_share)
 
 
 def build_vocabulary(
@@ -142,6 +166,7 @@ def build_dataset(
     videos: Sequence[NarratedVideo],
     model: S3DDualEncoder,
     *,
+    num_workers: int = 0,
     source: ClipSource | None = None,
 ) -> NarratedDataset:
     """The clips of a corpus as a model wants to see them.
@@ -150,25 +175,37 @@ def build_dataset(
         config: How clips are drawn and where they are kept.
         videos: The corpus.
         model: Gives tokenizer and clip specification.
+        num_workers: Watched processes that decode, which closing the dataset ends; 0 decodes in this process.
         source: Where clips come from; None makes the one that the configuration names.
 
     Raises:
         ValueError: If the videos do not fit into the memory that they may take.
     """
     spec = replace(model.clip_spec, crop=config.crop)
-    if source is None:
-        source = FileClips()
-        if config.storage == "memory":
-            max_bytes = int(config.max_memory_gib * GIBIBYTE)
-            source = MemoryClips([video.path for video in videos], spec, max_bytes=max_bytes)
     return NarratedDataset(
         videos,
-        source,
+        _build_source(config, videos, spec, num_workers=num_workers) if source is None else source,
         spec=spec,
         tokenizer=model.tokenizer,
         sampling=config.sampling,
         augmentation=config.augmentation,
     )
+
+
+def _build_source(
+    config: NarratedDataConfig, videos: Sequence[NarratedVideo], spec: ClipSpec, *, num_workers: int
+) -> ClipSource:
+    decoder = WatchedDecoder(num_workers) if num_workers else None
+    if config.storage == "files":
+        return FileClips(decoder)
+    with decoder or nullcontext():
+        return MemoryClips(
+            [video.path for video in videos],
+            spec,
+            max_bytes=int(config.max_memory_gib * GIBIBYTE),
+            num_threads=max(1, num_workers),
+            decoder=decoder,
+        )
 
 
 def narrated_training_data(
@@ -177,30 +214,37 @@ def narrated_training_data(
     batch_size: int,
     seed: int,
     num_workers: int = 0,
+    pin_memory: bool = False,
     report: LoadingReport | None = None,
+    record: Callable[[], None] | None = None,
 ) -> TrainingData[NarratedBatch]:
     """The batches of a corpus, reachable from any position; they depend on seed, epoch and position only.
 
     Args:
         dataset: The corpus.
-        batch_size: Videos per batch.
+        batch_size: Videos per batch, those of all processes of a run together.
         seed: Seed of order and draws.
-        num_workers: Decoding processes; 0 decodes in this one.
+        num_workers: Threads that load ahead; 0 loads batches when they are asked for.
+        pin_memory: Whether batches go to a CUDA device.
         report: Counts what was replaced and padded.
+        record: Writes that down; called beside each checkpoint and when training ends, however it ends.
     """
+    order = BatchOrder(
+        len(dataset), batch_size, seed, rank=distributed.rank(), world_size=distributed.world_size()
+    )
 
     def batches(epoch: int, start_batch: int) -> Iterator[NarratedBatch]:
         return narrated_loader(
             dataset,
-            batch_size=batch_size,
-            seed=seed,
+            order,
             epoch=epoch,
             start_batch=start_batch,
             num_workers=num_workers,
+            pin_memory=pin_memory,
             report=report,
         )
 
-    return TrainingData(batches, num_batches(dataset, batch_size))
+    return TrainingData(batches, order.num_batches, record)
 
 
 def build_evaluation(config: EvaluationConfig, model: S3DDualEncoder) -> Evaluation | None:

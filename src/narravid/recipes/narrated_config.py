@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from narravid.bad_items import MAX_BAD_SHARE
 from narravid.config import check_choices
 from narravid.data.narrated import ClipSampling
 from narravid.models.s3d import S3DConfig
@@ -36,6 +37,8 @@ class NarratedDataConfig:
         augmentation: Random changes to each clip.
         storage: Decode clips from the files each time, or decode all videos into memory once.
         max_memory_gib: Most memory that the decoded videos may take, in GiB.
+        max_bad_share: Share of videos with faulty or empty captions, or that cannot be decoded, above which
+            the run stops; up to it they are left out or replaced by others. 1 never stops.
     """
 
     root: Path
@@ -50,6 +53,7 @@ class NarratedDataConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     storage: Literal["files", "memory"] = "files"
     max_memory_gib: float = 2.0
+    max_bad_share: float = MAX_BAD_SHARE
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -65,6 +69,8 @@ class NarratedDataConfig:
             raise ValueError(f"max_vocabulary_words must be at least 1, got {self.max_vocabulary_words}")
         if not self.max_memory_gib > 0:
             raise ValueError(f"max_memory_gib must be positive, got {self.max_memory_gib}")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share must be 0 to 1, got {self.max_bad_share}")
 
     def absolute(self) -> NarratedDataConfig:
         """The same with absolute paths, so that a run can be resumed from any folder."""

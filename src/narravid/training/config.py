@@ -102,6 +102,8 @@ class TrainingData(Generic[BatchT]):
         batches: Called with (epoch, start_batch), gives that epoch's batches from `start_batch` on; must
             depend on nothing else, or a resumed run will differ.
         steps_per_epoch: Batches in one epoch.
+        record: Called before each checkpoint and when training ends, however it ends, to write down what was
+            met in the data; None where there is nothing to write.
 
     Raises:
         ValueError: If an epoch has no batch.
@@ -109,6 +111,7 @@ class TrainingData(Generic[BatchT]):
 
     batches: Callable[[int, int], Iterable[BatchT]]
     steps_per_epoch: int
+    record: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch < 1:

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Generic, get_args
 
@@ -143,9 +143,11 @@ class Trainer(Generic[BatchT]):
         self._task.train()
         logged_at, logged_step = time.perf_counter(), self.step
         with (
+            ExitStack() as at_the_end,
             progress_bar("training", self.num_steps - self.step, unit="steps") as bar,
             closing(self._data.stream(self.step)) as batches,
         ):
+            at_the_end.callback(self._record)
             while self.step < self.num_steps:
                 lr = learning_rate_at(self._optim, self.step, num_steps=self.num_steps)
                 self._window.add(self._train_on(next(batches).to(self._device), lr))
@@ -203,9 +205,14 @@ class Trainer(Generic[BatchT]):
         """Evaluate and save where this step is due for it; a new best model is always saved."""
         improved = self._is_due(self._config.evaluate_every_steps) and self._evaluate(log)
         if improved or self._is_due(self._config.checkpoint_every_steps):
+            self._record()
             checkpoint.save_checkpoint(self._run, self._state())
             keep = self._config.keep_checkpoints
             checkpoint.prune_checkpoints(self._run, step=self.step, keep_last=keep, best_step=self._best_step)
+
+    def _record(self) -> None:
+        if self._data.record is not None:
+            self._data.record()
 
     def _evaluate(self, log: RunLog) -> bool:
         """Measure, log, and export when the model is the best so far; says whether it is."""
