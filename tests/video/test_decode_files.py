@@ -16,7 +16,7 @@ import torch
 
 from narravid.errors import DecodeError
 from narravid.types import ClipSpec
-from narravid.video import decode_source
+from narravid.video import decode_opened, decode_source
 from narravid.video.decode import decode_clips, decode_video, probe
 from narravid.video.encode import write_video
 from numbered_video import numbered_frame, numbers_of, write_timed
@@ -175,7 +175,7 @@ def test_a_picture_of_one_pixel(tmp_path):
 
 def test_a_claim_of_a_monstrous_picture_is_refused(tmp_path, monkeypatch):
     write_numbered(tmp_path / "a.mp4", 10)
-    monkeypatch.setattr(decode_source, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(decode_opened, "MAX_PIXELS", 1000)
     with pytest.raises(DecodeError, match="no frame could be decoded"):
         probe(tmp_path / "a.mp4")
 
@@ -204,6 +204,30 @@ def test_leaving_out_frames_never_loses_the_one_on_screen(tmp_path):
         # a pass that comes from the first frame without a seek has to go back as well
         both = decode_clips(tmp_path / "a.mp4", [0.0, start], ClipSpec(1, 5.0, 48, frame_rule="shown_at"))
         assert [numbers_of(clip) for clip in both] == [[0], [number]]
+
+
+def test_damage_is_concealed_as_if_no_frame_had_been_left_out(tmp_path, monkeypatch):
+    # What stands in for a damaged picture comes from those before it, whether or not another refers to them.
+    noise = np.random.default_rng(3).integers(0, 256, (48, 400, 3), dtype=np.uint8)
+    path = tmp_path / "a.mp4"
+    frames = (noise[:, 3 * n % 300 : 3 * n % 300 + 64] for n in range(150))
+    write_video(path, frames, fps=25, preset="medium", keyframe_seconds=6.0)
+    whole = path.read_bytes()
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    codecs = decode_source.SKIPPABLE_CODECS
+    starts = [0.0, 2.0, 2.8, 3.4, 5.0]
+    for number, skipped in ((68, 0), (74, 30), (80, 80), (95, 80)):
+        position, size = packets[number]
+        first, last = position + skipped, position + min(size, skipped + 300)
+        path.write_bytes(whole[:first] + bytes(255 - value for value in whole[first:last]) + whole[last:])
+        monkeypatch.setattr(decode_source, "SKIPPABLE_CODECS", frozenset())
+        expected = [next(decode_clips(path, [start], SPEC)).frames for start in starts]
+        monkeypatch.setattr(decode_source, "SKIPPABLE_CODECS", codecs)
+        for start, frames in zip(starts, expected, strict=True):
+            assert torch.equal(next(decode_clips(path, [start], SPEC)).frames, frames), (number, start)
+        for clip, frames in zip(decode_clips(path, starts, SPEC), expected, strict=True):
+            assert torch.equal(clip.frames, frames), number
 
 
 STATUS = Path("/proc/self/statm")

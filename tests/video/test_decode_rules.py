@@ -149,6 +149,32 @@ def test_ffmpeg_fps_gives_each_frame_to_the_nearest_sample(times, start, fps, nu
     assert filled == expected
 
 
+@given(
+    times=frame_times,
+    rule=st.sampled_from(["ffmpeg_fps", "shown_at"]),
+    start=st.integers(0, 3200),
+    fps=st.sampled_from([1.0, 5.0, 10.0, 25.0]),
+    num_samples=st.one_of(st.none(), st.integers(1, 12)),
+    kept=st.sets(st.integers(0, 29)),
+    told=st.booleans(),
+)
+@settings(deadline=None)
+def test_frames_that_are_not_taken_may_be_left_out(times, rule, start, fps, num_samples, kept, told):
+    end = times[-1] + 100
+    every = run(FrameSelector(clock(rule, start / 1000, fps), num_samples), [(t, t) for t in times], end)
+    selector = FrameSelector(clock(rule, start / 1000, fps), num_samples)
+    filled = []
+    for number, (time, next_time) in enumerate(zip(times, [*times[1:], None], strict=True)):
+        is_before = next_time is not None and next_time <= selector.clock.start_ticks
+        if next_time is None or (not is_before and selector.takes(time, next_time)) or number in kept:
+            decided = list(selector.feed(time, time))
+            if told and next_time is not None:
+                decided += selector.replaced(next_time)
+            filled += [chosen for samples, chosen in decided for _ in samples]
+    filled += [chosen for samples, chosen in selector.finish(end) for _ in samples]
+    assert filled == every
+
+
 def test_the_gap_before_the_first_frame_goes_to_the_last_one_of_its_sample():
     selector = FrameSelector(clock("ffmpeg_fps"), 4)
     assert run(selector, [(500, "a"), (600, "b"), (650, "c"), (900, "d")], 1000) == ["c"] * 4

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Generic, Protocol, TypeVar
 
 import av
 
-from narravid.video.decode_source import TimedFrame, VideoSource, no_frame_error
+from narravid.video.decode_source import LeftOutError, TimedFrame, VideoSource, no_frame_error
 
-__all__ = ["FramePass", "FrameTaker", "Picture"]
+__all__ = ["Choice", "FramePass", "FrameTaker", "Picture"]
 
 RETREAT_SECONDS = (1.0, 8.0, 64.0)
 
@@ -63,7 +64,24 @@ TakerT = TypeVar("TakerT", bound=FrameTaker)
 
 
 class _MissedFrameError(Exception):
-    """The frame on screen at a taker's start was not decoded: a seek came out late, or it was left out."""
+    """The frame on screen at a taker's start was not decoded: a seek came out late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[TakerT]):
+    """What takers want, so that frames which none of them wants and no other refers to are left out.
+
+    Should a picture turn out damaged, all frames are decoded from the start of the takers under way on: what
+    replaces the picture depends on those before it, wanted or not.
+
+    Attributes:
+        wants: Whether a taker wants the frame that is on screen from one time to another, which is after its
+            start.
+        anew: One that had no frames yet in the place of a taker that had some.
+    """
+
+    wants: Callable[[TakerT, int, int], bool]
+    anew: Callable[[TakerT], TakerT]
 
 
 class FramePass(Generic[TakerT]):
@@ -72,10 +90,18 @@ class FramePass(Generic[TakerT]):
     Args:
         source: The file, at its beginning.
         takers: Who wants frames, sorted by start.
+        choice: What they want of the frames; None is all.
     """
 
-    def __init__(self, source: VideoSource, takers: Sequence[TakerT]) -> None:
+    def __init__(
+        self,
+        source: VideoSource,
+        takers: Sequence[TakerT],
+        *,
+        choice: Choice[TakerT] | None = None,
+    ) -> None:
         self._source = source
+        self._choice = choice
         self._waiting = deque(takers)
         self._active: list[TakerT] = []
         self._previous: Picture | None = None
@@ -88,11 +114,14 @@ class FramePass(Generic[TakerT]):
             DecodeError: If nothing can be decoded, or a taker cannot do with what there was.
         """
         while self._waiting:
-            self._go_to(self._waiting[0].start_ticks)
             try:
+                self._go_to(self._waiting[0].start_ticks)
                 yield from self._stream()
             except _MissedFrameError:
                 self._num_retreats += 1
+            except LeftOutError:
+                assert self._choice is not None  # otherwise nothing is left out
+                self._start_over(self._choice)
 
     def _go_to(self, ticks: int) -> None:
         """Stand before `ticks`, further back each time that the frame on screen there was missed."""
@@ -106,11 +135,17 @@ class FramePass(Generic[TakerT]):
         elif source.is_worth_seeking(ticks):
             source.seek(ticks)
         self._previous = None
-        source.skip_to(ticks)
+
+    def _start_over(self, choice: Choice[TakerT]) -> None:
+        """Decode every frame from here on."""
+        active = sorted(self._active, key=lambda taker: taker.start_ticks, reverse=True)
+        self._waiting.extendleft(choice.anew(taker) for taker in active)
+        self._active.clear()
+        self._source.decode_all()
 
     def _stream(self) -> Iterator[TakerT]:
         """Decode on until all takers are done or a gap makes a seek worthwhile."""
-        for timed in self._source.frames():
+        for timed in self._source.frames(None if self._choice is None else self._is_wanted):
             picture = Picture(timed)
             while self._waiting and self._waiting[0].start_ticks <= timed.ticks:
                 self._activate(timed.ticks)
@@ -122,11 +157,21 @@ class FramePass(Generic[TakerT]):
                 continue
             self._active = [taker for taker in self._active if not taker.is_full]
             yield from done
-            if not self._active:
-                if not self._waiting or self._source.is_worth_seeking(self._waiting[0].start_ticks):
-                    return
-                self._source.skip_to(self._waiting[0].start_ticks)
+            is_idle = not self._active
+            if is_idle and not (
+                self._waiting and not self._source.is_worth_seeking(self._waiting[0].start_ticks)
+            ):
+                return
         yield from self._finish()
+
+    def _is_wanted(self, ticks: int, next_ticks: int) -> bool:
+        """Whether any taker wants the frame on screen from `ticks` to `next_ticks`."""
+        assert self._choice is not None  # otherwise nobody is asked
+        wants = self._choice.wants
+        if any(wants(taker, ticks, next_ticks) for taker in self._active):
+            return True
+        started = takewhile(lambda taker: taker.start_ticks < next_ticks, self._waiting)
+        return any(wants(taker, ticks, next_ticks) for taker in started)
 
     def _activate(self, ticks: int) -> None:
         """Start the next taker: the frame at `ticks` is the first at or after its start."""
@@ -140,12 +185,7 @@ class FramePass(Generic[TakerT]):
 
     def _check_previous(self) -> None:
         """Make sure that the frame before the present one in the file was decoded."""
-        source = self._source
-        if self._previous is None:
-            if not source.at_beginning:
-                raise _MissedFrameError
-        elif source.skipped_until is not None and self._previous.timed.ticks < source.skipped_until:
-            source.may_skip = False
+        if self._previous is None and not self._source.at_beginning:
             raise _MissedFrameError
 
     def _finish(self) -> Iterator[TakerT]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narravid.errors import DecodeError
-from narravid.video.decode_pass import FramePass, Picture
+from narravid.video.decode_pass import Choice, FramePass, Picture
 from narravid.video.decode_rules import FrameSelector, SampleClock
 from narravid.video.decode_scale import PictureScaler, Square
 from narravid.video.decode_source import VideoSource
@@ -57,12 +57,19 @@ class _ClipBuilder:
     """Fills the frames of one clip while the file streams by."""
 
     def __init__(
-        self, source: VideoSource, clock: SampleClock, shape: ClipShape, *, scaler: PictureScaler
+        self,
+        source: VideoSource,
+        clock: SampleClock,
+        shape: ClipShape,
+        *,
+        scaler: PictureScaler,
+        turn: int,
     ) -> None:
         self.source = source
         self.clock = clock
         self.shape = shape
         self.scaler = scaler
+        self.turn = turn
         self.start_ticks = clock.start_ticks
         self.selector: FrameSelector[Picture] = FrameSelector(clock, shape.num_frames)
         self.frames: Pixels | None = None
@@ -71,8 +78,19 @@ class _ClipBuilder:
     def is_full(self) -> bool:
         return self.selector.is_full
 
+    def anew(self) -> _ClipBuilder:
+        """One for the same clip that has had no frames."""
+        return _ClipBuilder(self.source, self.clock, self.shape, scaler=self.scaler, turn=self.turn)
+
+    def wants(self, ticks: int, next_ticks: int) -> bool:
+        """Whether the clip may hold the frame on screen from `ticks` to `next_ticks`."""
+        return self.selector.takes(ticks, next_ticks)
+
     def feed(self, picture: Picture) -> None:
-        self._write(self.selector.feed(picture.timed.ticks, picture))
+        timed = picture.timed
+        self._write(self.selector.feed(timed.ticks, picture))
+        if timed.next_ticks is not None:
+            self._write(self.selector.replaced(timed.next_ticks))
 
     def finish(self, end_ticks: int) -> None:
         """Complete the clip with padding.
@@ -136,13 +154,13 @@ def read_clips(
         scaler = shared_scaler
         if squares is not None:
             scaler = PictureScaler(source.path, Square(shape.size_pixels, *squares[index]))
-        builders.append(_ClipBuilder(source, clock, shape, scaler=scaler))
-    order = {id(builder): index for index, builder in enumerate(builders)}
+        builders.append(_ClipBuilder(source, clock, shape, scaler=scaler, turn=index))
     ready: dict[int, RawClip] = {}
     turn = 0
     builders.sort(key=lambda builder: builder.start_ticks)
-    for builder in FramePass(source, builders).run():
-        ready[order[id(builder)]] = builder.clip()
+    choice = Choice(wants=_ClipBuilder.wants, anew=_ClipBuilder.anew)
+    for builder in FramePass(source, builders, choice=choice).run():
+        ready[builder.turn] = builder.clip()
         while turn in ready:
             yield ready.pop(turn)
             turn += 1

@@ -6,9 +6,11 @@ sample for which it is the right one; the frame before it holds all samples up t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class SampleClock:
     time_base: Fraction
     origin_microseconds: int = 0
 
-    @property
+    @cached_property
     def start_ticks(self) -> int:
         """First tick that belongs to the clip: the nearest, as FFmpeg's `-ss`, or the one on screen."""
         if self.frame_rule == "ffmpeg_fps":
@@ -73,13 +75,24 @@ class SampleClock:
         """Samples per second as a fraction, so that 29.97002997 is 30000/1001."""
         return Fraction(self.fps).limit_denominator(MAX_RATE_DENOMINATOR)
 
+    @cached_property
+    def _line(self) -> tuple[int, int, int]:
+        """(a, b, c) with which a frame's first sample is (a * ticks + b) // c: asked for every frame."""
+        samples_per_tick = self.time_base * self.rate
+        if self.frame_rule == "ffmpeg_fps":
+            shift = Fraction(1, 2) - self.start_ticks * samples_per_tick
+            round_up = 0
+        else:
+            shift = -(self._tolerance + self._start_fraction) * self.rate
+            round_up = 1
+        divisor = math.lcm(samples_per_tick.denominator, shift.denominator)
+        slope, offset = samples_per_tick * divisor, shift * divisor
+        return slope.numerator, offset.numerator + round_up * (divisor - 1), divisor
+
     def first_sample(self, ticks: int) -> int:
         """Number of the first sample that a frame at `ticks` may stand for; negative before the clip."""
-        if self.frame_rule == "ffmpeg_fps":
-            samples = (ticks - self.start_ticks) * self.time_base * self.rate
-            return (2 * samples.numerator + samples.denominator) // (2 * samples.denominator)
-        samples = (ticks * self.time_base - self._tolerance - self._start_fraction) * self.rate
-        return -(-samples.numerator // samples.denominator)
+        slope, offset, divisor = self._line
+        return (slope * ticks + offset) // divisor
 
 
 @dataclass
@@ -109,6 +122,16 @@ class FrameSelector(Generic[PictureT]):
         """Whether every sample has its frame."""
         return self.num_samples is not None and self.num_filled >= self.num_samples
 
+    def takes(self, ticks: int, next_ticks: int) -> bool:
+        """Whether a frame may be needed that another one replaces at `next_ticks`, after the clip's start."""
+        if ticks < self.clock.start_ticks:
+            return True
+        sample = self.clock.first_sample(ticks)
+        if self.num_samples is not None and sample >= self.num_samples:
+            return self.num_filled == 0  # the clip may have to wait for it
+        may_be_first = self._current is None and self.clock.frame_rule == "shown_at"
+        return may_be_first or self.clock.first_sample(next_ticks) > sample
+
     def feed(self, ticks: int, picture: PictureT) -> Iterator[tuple[range, PictureT]]:
         """Take the next frame; yield the samples that are decided now, with their picture."""
         if ticks < self.clock.start_ticks:
@@ -122,9 +145,13 @@ class FrameSelector(Generic[PictureT]):
             self._current = self._earlier if beyond and self._earlier is not None else picture
             if self.clock.frame_rule == "ffmpeg_fps" and self._current is picture:
                 self._gap = sample
-        if sample > self._gap:
-            yield from self._fill_to(sample)
+        yield from self._replace(sample)
         self._current = picture
+
+    def replaced(self, next_ticks: int) -> Iterator[tuple[range, PictureT]]:
+        """The frame fed last is replaced at `next_ticks`; yield the samples that are decided by that."""
+        if self._current is not None and next_ticks >= self.clock.start_ticks:
+            yield from self._replace(self.clock.first_sample(next_ticks))
 
     def finish(self, end_ticks: int) -> Iterator[tuple[range, PictureT]]:
         """The file is over at `end_ticks`; yield what the last frame still stands for.
@@ -137,6 +164,11 @@ class FrameSelector(Generic[PictureT]):
             self._current = self._earlier
         at_least = 1 if self.num_filled == 0 else 0
         yield from self._fill_to(max(at_least, self.clock.first_sample(end_ticks)))
+
+    def _replace(self, sample: int) -> Iterator[tuple[range, PictureT]]:
+        """The current frame makes room at a sample; one that shares its first sample gets no sample."""
+        if sample > self._gap:
+            yield from self._fill_to(sample)
 
     def _fill_to(self, sample: int) -> Iterator[tuple[range, PictureT]]:
         stop = sample if self.num_samples is None else min(sample, self.num_samples)

@@ -8,37 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import av
 import av.video
 
 from narravid.errors import DecodeError
-from narravid.video.decode_open import explain, first_video_stream, open_container
+from narravid.video.decode_ahead import Expected, look_ahead
+from narravid.video.decode_open import explain
+from narravid.video.decode_opened import OpenedVideo
 from narravid.video.segments import Segment
 
 if TYPE_CHECKING:
     Packet = av.Packet[av.video.VideoStream]
 
-__all__ = ["TimedFrame", "VideoSource", "no_frame_error"]
+__all__ = ["LeftOutError", "TimedFrame", "VideoSource", "no_frame_error"]
 
-MAX_PIXELS = 2**27  # 16k x 8k: a header that claims more is an attack, not a video
 UNINDEXED_SEEK_SECONDS = 3.0  # without an index, a gap longer than this is worth a seek
-SKIP_MARGIN_SECONDS = 0.1
 # Codecs in which nothing ever refers to a non-reference frame, so that leaving some out changes no other.
 SKIPPABLE_CODECS = frozenset({"h264", "mpeg4", "mpeg1video", "mpeg2video"})
 
 
 @dataclass(frozen=True, slots=True)
 class TimedFrame:
-    """A decoded frame with its time on the stream's clock; `end_ticks` is when it leaves the screen."""
+    """A decoded frame with its time on the stream's clock.
+
+    Attributes:
+        frame: The picture.
+        ticks: When it is shown.
+        end_ticks: When it leaves the screen, by its own length.
+        next_ticks: When the next frame of the file takes its place, if that is known.
+    """
 
     frame: av.VideoFrame
     ticks: int
     end_ticks: int
+    next_ticks: int | None = None
+
+
+class LeftOutError(Exception):
+    """It was wrong to leave frames out: one that was wanted did not come, or a damaged one leans on them."""
 
 
 def no_frame_error(source: VideoSource) -> DecodeError:
@@ -47,8 +57,8 @@ def no_frame_error(source: VideoSource) -> DecodeError:
     return DecodeError(source.path, f"no frame could be decoded: {cause}")
 
 
-class VideoSource:
-    """The first real video stream of a file (cover pictures do not count). Use as a context manager.
+class VideoSource(OpenedVideo):
+    """Seeks in a video and gives its frames. Use as a context manager.
 
     Args:
         path: The file.
@@ -69,101 +79,21 @@ class VideoSource:
         num_threads: int = 1,
         on_progress: Callable[[], None] | None = None,
     ) -> None:
-        self.path = str(path)
-        self._segment = segment
-        self._timeline = None if segment is None else segment.timeline
+        super().__init__(path, segment, num_threads)
         self.at_beginning = True
-        self.skipped_until: int | None = None
-        self.skip_before: int | None = None
-        self.may_skip = True
+        self.may_leave_out = True
         self.can_seek = True
         self.last_error: Exception | None = None
-        self._num_threads = num_threads
         self._on_progress = on_progress
         self._position: int | None = None
         self._is_timed = True
-        self._open()
-
-    def __enter__(self) -> VideoSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
-
-    def _open(self) -> None:
-        self._container = open_container(self.path, None if self._segment is None else self._segment.data)
-        try:
-            self.stream = first_video_stream(self.path, self._container)
-        except DecodeError:
-            self._container.close()
-            raise
-        context = self.stream.codec_context
-        context.thread_count = self._num_threads
-        context.thread_type = "SLICE" if self._num_threads == 1 else "AUTO"
-        context.options = {"max_pixels": str(MAX_PIXELS)}
-
-    @property
-    def time_base(self) -> Fraction:
-        """Seconds per tick."""
-        return self._stream_base if self._timeline is None else self._timeline.time_base
-
-    @property
-    def _stream_base(self) -> Fraction:
-        return Fraction(self.stream.time_base or Fraction(1, av.time_base))
-
-    @property
-    def origin_microseconds(self) -> int:
-        """Timestamp at which the file (its earliest stream) starts."""
-        if self._timeline is not None:
-            return self._timeline.origin_microseconds
-        return self._container.start_time or 0
-
-    @property
-    def _first_ticks(self) -> int:
-        """Where what can be read begins."""
-        return self.origin_ticks if self._timeline is None else self._timeline.shift_ticks
-
-    def _stream_ticks(self, ticks: int) -> int:
-        """A time on the clock that the packets carry."""
-        return ticks if self._timeline is None else self._timeline.to_segment(ticks, self._stream_base)
-
-    @property
-    def origin_ticks(self) -> int:
-        """The same on the stream's clock."""
-        return round(Fraction(self.origin_microseconds, av.time_base) / self.time_base)
-
-    @property
-    def container_seconds(self) -> float | None:
-        """Length that the container states, if it does."""
-        return None if not self._container.duration else self._container.duration / av.time_base
-
-    @property
-    def fps(self) -> Fraction | None:
-        """Average frame rate that the file states, if it does."""
-        rate = self.stream.average_rate or self.stream.guessed_rate or self.stream.base_rate
-        return Fraction(rate) if rate else None
-
-    def ticks(self, seconds: float | Fraction) -> int:
-        """Length of time on the stream's clock, at least one tick."""
-        return max(1, round(Fraction(seconds) / self.time_base))
-
-    @property
-    def frame_ticks(self) -> int:
-        """Ticks per frame at the average rate, at least one."""
-        if self._timeline is not None:
-            return self._timeline.frame_ticks
-        return self.ticks(1 / self.fps) if self.fps else 1
+        self._is_strict = False
 
     def restart(self) -> None:
         """Open the file anew and stand at its beginning."""
         self.close()
         self._open()
+        self._is_strict = False
         self._forget_position(at_beginning=True)
 
     def seek(self, ticks: int) -> None:
@@ -195,7 +125,7 @@ class VideoSource:
 
     def _forget_position(self, *, at_beginning: bool) -> None:
         self.at_beginning = at_beginning
-        self._position = self.skipped_until = self.skip_before = None
+        self._position = None
 
     def is_worth_seeking(self, ticks: int) -> bool:
         """Whether a seek to `ticks` would save decoding, coming from the present position."""
@@ -213,29 +143,67 @@ class VideoSource:
                 return False
         return ticks - self._position > self.ticks(UNINDEXED_SEEK_SECONDS)
 
-    def skip_to(self, ticks: int) -> None:
-        """Frames before `ticks` are not wanted: those that no other frame needs are left undecoded.
+    def decode_all(self) -> None:
+        """Open the file anew, to leave out no frame from now on."""
+        self.may_leave_out = False
+        self.restart()
 
-        A margin of two frames is kept, for the frame on screen at `ticks`. Where frames come less often,
-        `skipped_until` lets the caller see that it may have missed one.
-        """
-        margin = max(self.ticks(SKIP_MARGIN_SECONDS), 2 * self.frame_ticks)
-        can_skip = self.may_skip and self.stream.codec_context.name in SKIPPABLE_CODECS
-        self.skip_before = ticks - margin if can_skip else None
-
-    def frames(self) -> Iterator[TimedFrame]:
+    def frames(self, wants: Callable[[int, int], bool] | None = None) -> Iterator[TimedFrame]:
         """Frames from the present position to the end of the file, never going back in time.
 
         After a seek the first one is a key frame: what a decoder gives before it may be damaged.
+
+        Args:
+            wants: Whether the frame that is on screen from one time to another is wanted. Those that are not,
+                and that no other frame refers to, may be left out; None decodes all.
+
+        Raises:
+            LeftOutError: If some should not have been left out: see `decode_all`.
         """
         wait_for_key = not self.at_beginning
-        for packet in self._read():
+        is_first = True
+        expected = Expected()
+        self.stream.codec_context.skip_frame = "DEFAULT"
+        for packet in self._planned(wants, expected):
             for frame in self._decode(packet):
                 self._show_progress()
                 if wait_for_key and not frame.key_frame:
                     continue
-                wait_for_key = False
-                yield self._timed(frame)
+                timed = self._timed(frame, expected)
+                if is_first:
+                    expected.forget(timed.ticks)
+                    is_first = wait_for_key = False
+                if self._is_strict and (expected.are_missing(timed.ticks) or frame.interlaced_frame):
+                    raise LeftOutError  # two fields in two packets are one frame
+                yield timed
+        if expected.are_missing(None):
+            raise LeftOutError
+
+    def _planned(self, wants: Callable[[int, int], bool] | None, expected: Expected) -> Iterator[Packet]:
+        """Packets to decode, the decoder set to leave out their frames where they are not wanted."""
+        context = self.stream.codec_context
+        if wants is None or not self._become_strict():
+            yield from self._read()
+            return
+        is_wanted = True
+        for planned in look_ahead(self._read(), self._times_of):
+            ticks, next_ticks = planned.ticks, planned.next_ticks
+            was_wanted = is_wanted
+            is_wanted = ticks is None or next_ticks is None or wants(ticks, next_ticks)
+            if is_wanted != was_wanted:
+                context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+            if ticks is not None:
+                expected.send(ticks, next_ticks, is_wanted=is_wanted)
+            yield planned.packet
+
+    def _become_strict(self) -> bool:
+        """Whether frames may be left out; the decoder then reports damage in place of making up for it."""
+        context = self.stream.codec_context
+        may = self.may_leave_out and context.name in SKIPPABLE_CODECS
+        if may and not context.is_open:
+            context.options = {**context.options, "err_detect": "explode"}
+            self._is_strict = True
+        return may and self._is_strict
 
     def packets(self) -> Iterator[Packet]:
         """Packets from the present position to the end, undecoded."""
@@ -261,35 +229,21 @@ class VideoSource:
             self._on_progress()
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
-        time = self._time_of(packet)
-        skips = self.skip_before is not None and time is not None and time < self.skip_before
-        self.stream.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
-        if skips and time is not None:
-            self.skipped_until = time if self.skipped_until is None else max(time, self.skipped_until)
         try:
             return list(self.stream.codec_context.decode(packet))
         except (av.FFmpegError, OSError, ValueError) as error:
             self.last_error = error
+            if self._is_strict:
+                raise LeftOutError from error
             return []
 
-    def _timed(self, frame: av.VideoFrame) -> TimedFrame:
+    def _timed(self, frame: av.VideoFrame, expected: Expected) -> TimedFrame:
         ticks = self._time_of(frame)
         if ticks is None:
             self._is_timed = self._is_timed and frame.pts is not None
             ticks = self.origin_ticks if self._position is None else self._position + self.frame_ticks
+        next_ticks = expected.take(ticks)
         if self._position is not None:
             ticks = max(ticks, self._position)
         self._position = ticks
-        return TimedFrame(frame, ticks, ticks + self._duration_of(frame))
-
-    def _duration_of(self, frame: av.VideoFrame) -> int:
-        if not frame.duration or self._timeline is None:
-            return frame.duration or self.frame_ticks
-        return self._timeline.length(frame.duration, self._stream_base)
-
-    def _time_of(self, item: av.VideoFrame | Packet) -> int | None:
-        """Presentation time; AVI stores none, and what FFmpeg derives for it is wrong with B-frames."""
-        ticks = item.dts if self._container.format.name == "avi" else item.pts
-        if ticks is None or self._timeline is None:
-            return ticks
-        return self._timeline.from_segment(ticks, self._stream_base)
+        return TimedFrame(frame, ticks, ticks + self._duration_of(frame), next_ticks)
