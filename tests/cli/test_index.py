@@ -230,3 +230,33 @@ def test_a_file_in_place_of_the_index_folder(
     (tmp_path / "index").write_text("mine")
     assert index(model, tmp_path / "index", videos) == 2
     assert capsys.readouterr().err == f"narravid: {tmp_path / 'index'} is a file; an index needs a folder\n"
+
+
+def test_what_is_bad_is_listed_in_the_index_until_it_is_mended(
+    model: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    table = tmp_path / "index" / "bad_items.csv"
+    (videos / "broken.mp4").write_text("not a video")
+    assert index(model, tmp_path / "index", videos) == 0
+    assert f"what is bad is listed in {table} until it is mended" in capsys.readouterr().out
+    assert f"{videos / 'broken.mp4'},cannot be opened as a video: " in table.read_text()
+    shutil.copy(videos / "red.mp4", videos / "broken.mp4")
+    assert index(model, tmp_path / "index", videos) == 0
+    assert "what is bad" not in capsys.readouterr().out
+    assert table.read_text() == "path,reason,times\n"
+
+
+def test_an_archive_of_which_too_much_is_bad_stops_the_command(
+    model: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for number in range(1000):
+        (videos / f"a{number:04}.mp4").write_text("not a video")
+    assert index(model, tmp_path / "index", videos) == 2
+    said = capsys.readouterr().err
+    assert "51 of 51 items met so far are bad, more than 5%: 51 x cannot be opened as a video" in said
+    assert f"All are listed in {tmp_path / 'index' / 'bad_items.csv'}" in said
+    assert "--max-bad-share" in said
+    assert index(model, tmp_path / "index", videos, "--max-bad-share", "1") == 0
+    assert "3 added" in capsys.readouterr().out
+    assert index(model, tmp_path / "index", videos, "--max-bad-share", "5") == 2
+    assert "max_bad_share must be from 0 to 1, got 5.0" in capsys.readouterr().err

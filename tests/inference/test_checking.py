@@ -163,16 +163,15 @@ def test_a_check_that_is_stopped_keeps_what_it_found(films, tmp_path, monkeypatc
     monkeypatch.setattr("narravid.progress.ProgressBar.advance", interrupt)
     found = find_video_files([films])
     started = time.monotonic()
-    with CheckedFiles(tmp_path / "memory.jsonl") as checked_files:
-        with pytest.raises(KeyboardInterrupt):
-            check_videos(
-                found,
-                checker=checker,
-                checked_files=checked_files,
-                whole=False,
-                num_workers=2,
-                report=report,
-            )
+    with CheckedFiles(tmp_path / "memory.jsonl") as checked_files, pytest.raises(KeyboardInterrupt):
+        check_videos(
+            found,
+            checker=checker,
+            checked_files=checked_files,
+            whole=False,
+            num_workers=2,
+            report=report,
+        )
     assert checker.closed.is_set()
     assert time.monotonic() - started < 25
     assert len(report.bad) == 4

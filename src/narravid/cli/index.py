@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from narravid.bad_items import BAD_ITEMS_NAME, MAX_BAD_SHARE, TooManyBadItemsError
 from narravid.inference.embedder import Embedder, EmbeddingDtype
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
@@ -30,8 +31,8 @@ class Index:
     """Cut videos into overlapping clips, embed them and add them to an index.
 
     Only files that are new or changed (size or time of change) are read; run it again at any time, also after
-    it was killed. Files that cannot be read are listed with the reason. Exit status: 0, or 1 when nothing
-    could be indexed.
+    it was killed. Files that cannot be read are listed with the reason, and stay in INDEX/bad_items.csv until
+    they are mended. Exit status: 0, or 1 when nothing could be indexed.
 
     Attributes:
         videos: Files (any suffix) and folders (searched to the bottom for files with a video's suffix).
@@ -42,6 +43,8 @@ class Index:
         dtype: Arithmetic of the network.
         batch_size: Clips per forward pass.
         workers: Videos that are decoded at once, each in a process of its own.
+        max_bad_share: Stop when a larger share of the files is bad; judged only where there are a thousand or
+            more, because of fewer the good ones are soon indexed. 1 never stops.
     """
 
     videos: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEOS")]
@@ -52,11 +55,14 @@ class Index:
     dtype: EmbeddingDtype = "float32"
     batch_size: int = 8
     workers: int = 1
+    max_bad_share: float = MAX_BAD_SHARE
 
     def run(self) -> int:
         """Index, and say what was done."""
         if not self.videos:
             raise ValueError("name at least one video file or folder")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share must be from 0 to 1, got {self.max_bad_share}")
         found = find_video_files(self.videos)
         report = self._add(found) if found.videos else IndexReport(failed=found.problems)
         removed = self._prune()
@@ -64,6 +70,8 @@ class Index:
         if has_info(self.index):
             index = VideoIndex.open(self.index)
             print(f"{self.index} holds {index.num_clips:,} clips of {len(index.files()):,} videos")
+            if report.failed or report.partial:
+                print(f"what is bad is listed in {self.index / BAD_ITEMS_NAME} until it is mended")
         return 0 if report.num_indexed or removed else EXIT_NOTHING_INDEXED
 
     def _add(self, found: FoundFiles) -> IndexReport:
@@ -71,8 +79,20 @@ class Index:
         model = load_pixel_dual_encoder(self.model, device=device)
         index = VideoIndex.open_or_create(self.index, model, model_path=self.model)
         embedder = Embedder(model, device=device, dtype=self.dtype, batch_size=self.batch_size)
-        with WatchedDecoder(num_workers=self.workers) as decoder:
-            return index.add(found, embedder, decoder=decoder, num_workers=self.workers)
+        try:
+            with WatchedDecoder(num_workers=self.workers) as decoder:
+                return index.add(
+                    found,
+                    embedder,
+                    decoder=decoder,
+                    num_workers=self.workers,
+                    max_bad_share=self.max_bad_share,
+                )
+        except TooManyBadItemsError as error:
+            raise TooManyBadItemsError(
+                f"{error}. All are listed in {self.index / BAD_ITEMS_NAME}; mend them, or let more be bad "
+                "(--max-bad-share). What is finished stays in the index"
+            ) from error
 
     def _prune(self) -> list[str]:
         if not self.prune or not has_info(self.index):

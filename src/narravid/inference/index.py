@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from narravid.bad_items import MAX_BAD_SHARE
 from narravid.errors import IndexMismatchError
 from narravid.inference.clip_table import ClipRows, ClipTable, IndexedFile
 from narravid.inference.embedder import Embedder
+from narravid.inference.index_bad_items import read_bad_items, write_bad_items
 from narravid.inference.index_folder import (
     IndexInfo,
     has_info,
@@ -28,7 +31,7 @@ from narravid.inference.index_folder import (
 )
 from narravid.inference.indexing import IndexReport, index_videos
 from narravid.inference.moments import merge_moments
-from narravid.inference.video_clips import ClipDecoder
+from narravid.inference.video_clips import ClipDecoder, embed_video
 from narravid.inference.video_files import FoundFiles, find_video_files, is_gone, lies_below
 from narravid.protocols import PixelDualEncoder
 from narravid.types import Hit, Span
@@ -161,8 +164,11 @@ class VideoIndex:
         decoder: ClipDecoder,
         num_workers: int = 1,
         commit_seconds: float = 10.0,
+        max_bad_share: float = MAX_BAD_SHARE,
     ) -> IndexReport:
         """Add the videos that are new or changed since they were indexed.
+
+        What is bad is kept in the table `bad_items.csv` of the folder until it is mended or gone.
 
         Args:
             paths: Files and folders, or what `find_video_files` made of them.
@@ -170,6 +176,7 @@ class VideoIndex:
             decoder: Reads the videos.
             num_workers: Videos that are read at once, each in a thread of its own that calls the decoder.
             commit_seconds: How often finished videos are written: the work that a kill can cost.
+            max_bad_share: Share of the files that may be bad; judged only where there are a thousand or more.
 
         Returns:
             What was done, with the files left out and why. A file that was indexed before and can no longer
@@ -177,25 +184,33 @@ class VideoIndex:
 
         Raises:
             IndexMismatchError: If the embedder holds another model.
+            TooManyBadItemsError: If more files are bad; what is finished is written.
             NarravidError: If another process is writing to the index.
         """
         self.check_model(embedder.model)
         found = paths if isinstance(paths, FoundFiles) else find_video_files(paths)
         with write_lock(self._folder):
             self._refresh()
-            report = index_videos(
-                self._table,
-                found.videos,
-                embedder=embedder,
-                decoder=decoder,
-                stride_seconds=self._info.stride_seconds,
-                commit_seconds=commit_seconds,
-                num_workers=num_workers,
+            known = read_bad_items(self._folder)
+            report = IndexReport(
+                failed=list(found.problems), passed_over=found.passed_over, num_repeated=found.num_repeated
             )
-        self._resident = None
-        report.failed = found.problems + report.failed
-        report.passed_over = found.passed_over
-        report.num_repeated = found.num_repeated
+            stride = self._info.stride_seconds
+            embed = partial(embed_video, embedder=embedder, decoder=decoder, stride_seconds=stride)
+            try:
+                index_videos(
+                    self._table,
+                    found.videos,
+                    embed_video=embed,
+                    report=report,
+                    commit_seconds=commit_seconds,
+                    num_workers=num_workers,
+                    max_bad_share=max_bad_share,
+                )
+            finally:
+                self._resident = None
+                met = report.failed + report.partial
+                write_bad_items(self._folder, known, met=met, indexed=self.files())
         return report
 
     def prune(self, paths: Iterable[str | Path]) -> list[str]:

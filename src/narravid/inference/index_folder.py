@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from narravid.bad_items import BAD_ITEMS_NAME
 from narravid.config import from_dict, to_dict
 from narravid.files import read_json, write_json
 from narravid.locks import hold_lock
@@ -87,9 +88,8 @@ def refuse_foreign_files(folder: Path) -> None:
     Raises:
         ValueError: If there is anything else in it.
     """
-    foreign = [
-        name for name in sorted(os.listdir(folder)) if name != TABLE_FOLDER and not name.startswith(".")
-    ]
+    ours = (TABLE_FOLDER, BAD_ITEMS_NAME)
+    foreign = [name for name in sorted(os.listdir(folder)) if name not in ours and not name.startswith(".")]
     if foreign:
         raise ValueError(
             f"{folder} is not empty (it holds {foreign[0]!r}); give the index a folder of its own"

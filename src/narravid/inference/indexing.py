@@ -10,22 +10,32 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Protocol
 
+from narravid.bad_items import BadItems
 from narravid.errors import DecodeError
 from narravid.inference.clip_table import ClipTable, IndexedFile, VideoClips
-from narravid.inference.embedder import Embedder
-from narravid.inference.video_clips import ClipDecoder, embed_video
 from narravid.inference.video_files import FileState
 from narravid.progress import ProgressBar, progress_bar
 
-__all__ = ["IndexReport", "index_videos"]
+__all__ = ["EmbedVideo", "IndexReport", "index_videos"]
 
 MAX_PENDING_CLIPS = 4096
 COMMITS_PER_COMPACTION = 64
 STEPS_PER_VIDEO = 64
 """Moves of the progress bar; a power of two, so that the sum of all is exact."""
 
+MIN_FILES_TO_JUDGE = 1000
+"""With fewer files the share of bad ones stops nothing: what is good of them is indexed in minutes."""
+
 Embedded = tuple[VideoClips, str | None]
+
+
+class EmbedVideo(Protocol):
+    """Makes the clips of one video; see `narravid.inference.video_clips.embed_video`."""
+
+    def __call__(self, path: str, state: FileState, *, on_progress: Callable[[float], None]) -> Embedded:
+        """The clips, and what was wrong with the file if some are missing."""
 
 
 @dataclass(slots=True)
@@ -62,34 +72,34 @@ def index_videos(
     table: ClipTable,
     videos: Mapping[str, FileState],
     *,
-    embedder: Embedder,
-    decoder: ClipDecoder,
-    stride_seconds: float,
+    embed_video: EmbedVideo,
+    report: IndexReport,
     commit_seconds: float,
     num_workers: int = 1,
-) -> IndexReport:
+    max_bad_share: float = 1.0,
+) -> None:
     """Add the videos that are new or changed.
 
     Args:
         table: Where the clips go.
         videos: Real paths with the states of the files.
-        embedder: Makes the vectors.
-        decoder: Reads the videos.
-        stride_seconds: From the start of one window to the next.
+        embed_video: Makes the clips of one.
+        report: Filled as the work goes on; what has failed already counts among the bad.
         commit_seconds: Finished videos are written when this much time has passed since the last write: what
             a kill can cost.
-        num_workers: Videos that are read at once; the decoder must allow as many threads. The rows do not
+        num_workers: Videos that are read at once; `embed_video` must allow as many threads. The rows do not
             depend on it.
+        max_bad_share: Share of the files that may be bad; judged only where there are a thousand or more.
 
-    Returns:
-        What was done.
+    Raises:
+        TooManyBadItemsError: If more are bad. What is finished is written.
     """
     present = table.files()
-    report = IndexReport()
     todo = {path: state for path, state in videos.items() if not _is_current(present.get(path), state)}
     report.num_unchanged = len(videos) - len(todo)
     if not todo:
-        return report
+        return
+    judge = _Judge(report, num_expected=len(videos) + len(report.failed), max_bad_share=max_bad_share)
     with (
         progress_bar("indexing", len(todo), unit="videos") as bar,
         _Writer(table, set(present), commit_seconds) as writer,
@@ -97,21 +107,39 @@ def index_videos(
         progress = _Progress(bar)
 
         def embed(path: str) -> Embedded:
-            return embed_video(
-                path,
-                todo[path],
-                embedder=embedder,
-                decoder=decoder,
-                stride_seconds=stride_seconds,
-                on_progress=progress.of_video(path),
-            )
+            return embed_video(path, todo[path], on_progress=progress.of_video(path))
 
         outcomes = _in_order(list(todo), embed, num_workers=num_workers, stop=progress.stop)
         with closing(outcomes):  # ends the threads at once when this one fails
             for path, outcome in outcomes:
                 _note_outcome(report, path, outcome, writer=writer, is_new=path not in present)
                 progress.finish_video(path, note=f"{report.num_clips} clips")
-    return report
+                judge.check()
+
+
+class _Judge:
+    """Stops a long run of which too much is bad."""
+
+    def __init__(self, report: IndexReport, *, num_expected: int, max_bad_share: float) -> None:
+        self._report = report
+        self._num_expected = num_expected
+        self._max_bad_share = max_bad_share
+        self._bad = BadItems()
+        self._num_noted = 0
+
+    def check(self) -> None:
+        """Look at what has been added to the report since the last time.
+
+        Raises:
+            TooManyBadItemsError: If too much is bad.
+        """
+        report = self._report
+        for path, reason in report.failed[self._num_noted :]:
+            self._bad.add(path, reason)
+        self._num_noted = len(report.failed)
+        if self._num_expected >= MIN_FILES_TO_JUDGE:
+            num_met = report.num_indexed + len(report.failed)
+            self._bad.check_share(num_met, num_expected=self._num_expected, max_share=self._max_bad_share)
 
 
 def _note_outcome(
