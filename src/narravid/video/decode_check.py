@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import av.logging
 
+from narravid.errors import DecodeError
 from narravid.video.decode_measure import measure
 from narravid.video.decode_open import explain
 from narravid.video.decode_reader import ClipShape, read_clips
@@ -139,6 +140,8 @@ class _Findings:
                     for frame in source.stream.codec_context.decode(packet):
                         self.num_frames += 1
                         self.num_damaged += bool(frame.is_corrupt)
+                except MemoryError as error:
+                    raise DecodeError(source.path, f"cannot be decoded: {explain(error)}") from error
                 except (av.FFmpegError, OSError, ValueError):
                     self.num_damaged += 1
                 self._note(complaints)

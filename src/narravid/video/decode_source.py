@@ -231,6 +231,8 @@ class VideoSource(OpenedVideo):
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         try:
             return list(self.stream.codec_context.decode(packet))
+        except MemoryError as error:  # what memory there is must not decide which frames a clip has
+            raise DecodeError(self.path, f"cannot be decoded: {explain(error)}") from error
         except (av.FFmpegError, OSError, ValueError) as error:
             self.last_error = error
             if self._is_strict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import queue
+import resource
 import socket
 import sys
 import threading
@@ -33,6 +34,9 @@ __all__ = ["main"]
 
 ALIVE_SECONDS = 0.2
 CLIPS_AHEAD = 8
+MAX_MEMORY_BYTES = 2**32
+"""Address space of one decoding thread: room for the largest real pictures (8K, of which decoders keep a
+dozen or two), not for what a damaged header may claim."""
 
 Answer = tuple[Message, npt.NDArray[np.uint8] | None]
 
@@ -78,12 +82,16 @@ class _Server:
     def _answer(self, request: Message) -> None:
         number = request["number"]
         handler = _HANDLERS[request["kind"]]
+        limit_bytes = _limit_memory(request)
         try:
             for message, array in handler(request, self._show_life):
                 self._answers.put(({**message, "number": number}, array))
         except DecodeError as error:
             fault = {"kind": "error", "reason": error.reason, "span": error.span, "number": number}
             self._answers.put((fault, None))
+        except MemoryError:
+            reason = f"needs more memory than the {limit_bytes / 2**30:.1f} GiB of a decoding process"
+            self._answers.put(({"kind": "error", "reason": reason, "span": None, "number": number}, None))
         except _AbandonedError:
             pass
         self._answers.put(({"kind": "end", "number": number}, None))
@@ -96,6 +104,18 @@ class _Server:
         if now - self._last_sign > ALIVE_SECONDS and not self._answers.full():
             self._last_sign = now
             self._answers.put(({"kind": "alive"}, None))
+
+
+def _limit_memory(request: Message) -> int:
+    """Take no more address space, in bytes, than an answer may need; what asks for more fails."""
+    limit_bytes = MAX_MEMORY_BYTES if request.get("num_threads", 1) == 1 else 2 * MAX_MEMORY_BYTES
+    if request["kind"] == "video":
+        limit_bytes += 3 * int(request["options"]["max_bytes"])  # while the frames move into a larger array
+    _, highest = resource.getrlimit(resource.RLIMIT_AS)
+    if highest != resource.RLIM_INFINITY:
+        limit_bytes = min(limit_bytes, highest)
+    resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, highest))
+    return limit_bytes
 
 
 def _probe(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
