@@ -1,122 +1,178 @@
-"""How fast clips are decoded: in process, in a watched process, and by one ffmpeg process per clip.
+"""How fast clips are decoded, against one ffmpeg process per clip, torchcodec and decord.
 
-    python benchmarks/decoding.py [VIDEO] [--clips 24]
+    python benchmarks/decoding.py [VIDEO ...] [--clips 24] [--rounds 5] [--folder FOLDER]
 
-Clips of 16 frames at 5 fps and 224 pixels, at random times. Each way is timed in turn, several rounds; the
-table gives the median and its ratio to the first row. Without VIDEO a minute of moving noise at 640x360 is
-written.
+Random clips of 224 pixels, 16 frames at 5 fps and 32 at 10 fps. Without VIDEO two files of 120 s are written,
+640x360 and 1280x720, with the default settings of x264: a key frame every 250 frames, B-frames; FOLDER keeps
+them for the next run. Every way takes its turn in every round; the table gives the median and its ratio to
+the ffmpeg program, and whether the frames are the program's. Rows of libraries that are not installed are
+left out: `pip install -e .[benchmark]` brings them (torchcodec also needs FFmpeg's libraries of the system).
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from decoding_content import write_moving_textures
+from decoding_ways import Frames, Way, ways_of_others
 from narravid.types import ClipSpec
 from narravid.video.decode import decode_clips, probe
-from narravid.video.encode import write_video
 from narravid.video.watched import WatchedDecoder
 
-SPEC = ClipSpec(num_frames=16, fps=5, size_pixels=224)
-FILTERS = "fps=5,crop=w='min(iw,ih)':h='min(iw,ih)':x='(iw-min(iw,ih))/2':y='(ih-min(iw,ih))/2',scale=224:224"
-ROUNDS = 5
+SIZES = ((640, 360), (1280, 720))
+SPECS = (ClipSpec(16, 5.0, 224), ClipSpec(32, 10.0, 224))
+VIDEO_SECONDS = 120.0
 
 
-def moving_noise(num_frames: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """A blurred random picture that slides by."""
-    noise = np.random.default_rng(0).integers(0, 256, (45, 160, 3), dtype=np.uint8)
-    picture = noise.repeat(8, axis=0).repeat(8, axis=1)
-    for number in range(num_frames):
-        yield np.roll(picture, (number, 3 * number), axis=(0, 1))[:, :640]
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One table: a file, what a clip is, and where the clips start."""
+
+    path: Path
+    spec: ClipSpec
+    starts: list[float]
 
 
-def by_program(path: Path, starts: list[float]) -> None:
-    """The published way: one ffmpeg process for each clip."""
-    for start in starts:
-        command = [
-            "ffmpeg",
-            "-v",
-            "error",
-            "-ss",
-            f"{start:.3f}",
-            "-t",
-            "3.3",
-            "-i",
-            str(path),
-            "-vf",
-            FILTERS,
-        ]
-        subprocess.run(
-            [*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=True
-        )
-
-
-def one_by_one(path: Path, starts: list[float]) -> None:
+def one_by_one(path: Path, starts: Sequence[float], spec: ClipSpec) -> Iterable[Frames]:
     """Each clip opens the file, as in training."""
     for start in starts:
-        next(decode_clips(path, [start], SPEC))
+        yield next(decode_clips(path, [start], spec)).frames.numpy()
 
 
-def in_one_pass(path: Path, starts: list[float]) -> None:
+def lone_process(path: Path, starts: Sequence[float], spec: ClipSpec) -> Iterable[Frames]:
+    """The same with the threads that FFmpeg likes, for a process that has the machine to itself."""
+    for start in starts:
+        yield next(decode_clips(path, [start], spec, num_threads=0)).frames.numpy()
+
+
+def in_one_pass(path: Path, starts: Sequence[float], spec: ClipSpec) -> Iterable[Frames]:
     """All clips of the file together, as in indexing and evaluation."""
-    for _ in decode_clips(path, starts, SPEC):
-        pass
+    for clip in decode_clips(path, starts, spec):
+        yield clip.frames.numpy()
 
 
-def seconds_per_clip(way: Callable[[Path, list[float]], None], path: Path, starts: list[float]) -> float:
+def watched_clips(
+    decoder: WatchedDecoder, path: Path, starts: Sequence[float], spec: ClipSpec
+) -> Iterable[Frames]:
+    """Each clip by itself, decoded in a watched process."""
+    for start in starts:
+        yield next(decoder.clips(path, [start], spec)).frames.numpy()
+
+
+def two_watched(
+    decoder: WatchedDecoder, path: Path, starts: Sequence[float], spec: ClipSpec
+) -> Iterable[Frames]:
+    """Each clip by itself, two processes at a time."""
+    for _, clips in decoder.map([(path, [start]) for start in starts], spec):
+        if isinstance(clips, Exception):
+            raise clips
+        yield clips[0].frames.numpy()
+
+
+def own_ways(stack: ExitStack) -> list[Way]:
+    """Narravid's ways of decoding clips; one for packed shards belongs here as well."""
+    one, two = stack.enter_context(WatchedDecoder()), stack.enter_context(WatchedDecoder(2))
+    return [
+        Way("in process, clip by clip", one_by_one),
+        Way("  with all threads", lone_process),
+        Way("in process, one pass", in_one_pass),
+        Way("watched process, clip by clip", partial(watched_clips, one)),
+        Way("two watched processes", partial(two_watched, two), at_a_time=2),
+    ]
+
+
+def seconds_per_clip(way: Way, case: Case) -> float:
     """Seconds per clip of one round."""
     started = time.perf_counter()
-    way(path, starts)
-    return (time.perf_counter() - started) / len(starts)
+    for _ in way.clips(case.path, case.starts, case.spec):
+        pass
+    return (time.perf_counter() - started) / len(case.starts)
 
 
-def main() -> None:
-    """Time every way and print the table."""
+def difference(frames: list[Frames], reference: list[Frames]) -> str:
+    """How frames differ from those of the program."""
+    if any(ours.shape != theirs.shape for ours, theirs in zip(frames, reference, strict=True)):
+        return "other frames"
+    pairs = list(zip(frames, reference, strict=True))
+    if all(np.array_equal(ours, theirs) for ours, theirs in pairs):
+        return "identical"
+    mean = statistics.fmean(
+        float(np.abs(ours.astype(np.int16) - theirs).mean()) for ours, theirs in pairs if ours.size
+    )
+    return f"differ by {mean:.1f} of 255"
+
+
+def compare(case: Case, ways: list[Way], num_rounds: int) -> bool:
+    """Time every way and print the table; whether Narravid's frames are the program's."""
+    frames = {way.name: list(way.clips(case.path, case.starts, case.spec)) for way in ways}
+    reference = frames.get("ffmpeg process per clip")
+    rounds = [{way.name: seconds_per_clip(way, case) for way in ways} for _ in range(num_rounds)]
+    medians = {way.name: statistics.median(times[way.name] for times in rounds) for way in ways}
+    # Ways that use two processes are held against two programs at a time.
+    judges = {way.at_a_time: medians[way.name] for way in ways if way.is_judge}
+    info = probe(case.path)
+    print(f"\n{case.path.name}: {info.width}x{info.height}, {info.fps:g} fps, {info.codec}; ", end="")
+    print(f"{case.spec.num_frames} frames at {case.spec.fps:g} fps, {len(case.starts)} clips")
+    is_identical = True
+    for way in ways:
+        seconds = medians[way.name]
+        judge = judges.get(way.at_a_time)
+        ratio = "" if judge is None else f"{judge / seconds:5.2f} x"
+        pixels = "" if reference is None else difference(frames[way.name], reference)
+        print(f"{way.name:32} {1000 * seconds:8.1f} ms a clip  {ratio}  {pixels}")
+        is_identical &= not way.is_ours or pixels in ("", "identical")
+    return is_identical
+
+
+def own_videos(folder: Path, seconds: float) -> list[Path]:
+    """The files to decode where none are given; those that are there already are not written again."""
+    paths = []
+    for width, height in SIZES:
+        path = folder / f"textures_{height}p_{seconds:g}s.mp4"
+        if not path.exists():
+            print(f"writing {path.name} ...", flush=True)
+            write_moving_textures(path, width, height, seconds=seconds)
+        paths.append(path)
+    return paths
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("video", type=Path, nargs="?")
+    parser.add_argument("videos", type=Path, nargs="*", metavar="VIDEO")
     parser.add_argument("--clips", type=int, default=24)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, WatchedDecoder() as watched:
-        path: Path = options.video or Path(folder) / "noise.mp4"
-        if options.video is None:
-            write_video(path, moving_noise(1800), fps=30, preset="medium", keyframe_seconds=8.0)
-        info = probe(path)
-        last = max(0.0, info.duration_seconds - SPEC.duration_seconds)
-        starts = np.random.default_rng(1).uniform(0, last, options.clips).tolist()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the written files are kept")
+    parser.add_argument("--seconds", type=float, default=VIDEO_SECONDS, help="length of the written files")
+    return parser.parse_args()
 
-        def in_watched_process(path: Path, starts: list[float]) -> None:
-            for _ in watched.clips(path, starts, SPEC):
-                pass
 
-        ways = {
-            "ffmpeg process per clip": by_program,
-            "in process, one by one": one_by_one,
-            "in process, one pass": in_one_pass,
-            "watched process, one pass": in_watched_process,
-        }
-        if shutil.which("ffmpeg") is None:
-            print("no ffmpeg program here: its row is left out")
-            del ways["ffmpeg process per clip"]
-        in_watched_process(path, starts[:1])
-        rounds = [
-            {name: seconds_per_clip(way, path, starts) for name, way in ways.items()} for _ in range(ROUNDS)
-        ]
-    print(f"{path.name}: {info.width}x{info.height}, {info.fps:g} fps, {info.codec}, {options.clips} clips")
-    medians = {name: statistics.median(times[name] for times in rounds) for name in ways}
-    first = next(iter(medians.values()))
-    for name, seconds in medians.items():
-        print(f"{name:28} {1000 * seconds:8.1f} ms a clip   {first / seconds:5.2f} x")
+def main() -> None:
+    """Time every way on every file and print the tables."""
+    options = parse()
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+        paths = options.videos or own_videos(options.folder or Path(temporary), options.seconds)
+        ways = [*ways_of_others(stack), *own_ways(stack)]
+        is_identical = True
+        for path in paths:
+            for spec in SPECS:
+                last = max(0.0, probe(path).duration_seconds - spec.duration_seconds - 0.5)
+                starts = np.random.default_rng(1).uniform(0, last, options.clips).round(3).tolist()
+                is_identical &= compare(Case(path, spec, starts), ways, options.rounds)
+    if not is_identical:
+        raise SystemExit("frames differ from the ffmpeg program's")
 
 
 if __name__ == "__main__":

@@ -64,25 +64,27 @@ class EveryFrame:
 def run_program(path, outputs, folder):
     """Pictures of each output, and what the program said."""
     inputs, targets = [], []
+    openings = {}
     for number, output in enumerate(outputs):
         filters = output.filters if output.fps is None else f"fps={output.fps},{output.filters}"
         start = None if output.start_seconds is None else f"{float(output.start_seconds):.6f}"
-        if start is not None and output.seeks:
-            inputs += ["-ss", start]
-        elif start is not None:
+        seek = start if output.seeks else None
+        if start is not None and seek is None:
             filters = f"trim=start={start},setpts=PTS-round({start}/TB),{filters}"
-        inputs += ["-threads", "1", "-i", str(path)]
+        if seek not in openings:  # outputs that begin at the same place share what is decoded
+            openings[seek] = len(openings)
+            inputs += [*([] if seek is None else ["-ss", seek]), "-threads", "1", "-i", str(path)]
         # Of several video streams the first counts (the program would take the largest); "V" leaves out
         # covers. Files with sound are written at a constant rate, which fills a gap before the first frame;
         # files with one stream the program would begin at their first frame, unless told.
         mode = "passthrough" if output.fps is None else "cfr"
-        targets += ["-map", f"{number}:V:0", "-vf", filters, "-fps_mode", mode]
+        targets += ["-map", f"{openings[seek]}:V:0", "-vf", filters, "-fps_mode", mode]
         targets += ["-pix_fmt", "rgb24", "-f", "rawvideo"]
         targets += ["-frames:v", str(output.num_frames)] if output.num_frames is not None else []
         targets += [str(folder / f"{number}.rgb")]
     single = ["-filter_threads", "1"]
     command = ["ffmpeg", "-y", "-nostdin", "-nostats", *single, *inputs, *targets]
-    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=900, check=False)
     said = done.stderr.decode(errors="replace")  # names within a file may be anything
     assert done.returncode == 0, said[-2000:]
     shapes = [(-1, output.height, output.width, 3) for output in outputs]
