@@ -47,6 +47,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command("narravid.cli.resume", "Resume", "go on with an interrupted training run"),
     "evaluate": Command("narravid.cli.evaluate", "EVALUATE_COMMANDS", "measure a model"),
     "check": Command("narravid.cli.check", "Check", "find the bad files of an archive before a run does"),
+    "pack": Command("narravid.cli.pack", "Pack", "cut a narrated archive into small shards to train from"),
     "index": Command("narravid.cli.index", "Index", "cut videos into clips and make them searchable"),
     "search": Command("narravid.cli.search", "Search", "find the moments of indexed videos that fit a text"),
     "models": Command("narravid.cli.models", "Models", "list what is published, and what of it is here"),
