@@ -131,7 +131,7 @@ class PackedClips:
         reason = None
         if len(data) != segment.size:
             reason = f"it ends at byte {segment.offset - TAR_HEADER_BYTES + len(content)}"
-        elif content[:NAME_BYTES].rstrip(b"\0") != f"{segment_name(index, number)}.mp4".encode():
+        elif content[:NAME_BYTES].partition(b".")[0] != segment_name(index, number).encode():
             reason = "another file lies there"
         elif zlib.crc32(data) != segment.crc32:
             reason = "its bytes are not those that were packed"

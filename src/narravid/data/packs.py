@@ -11,7 +11,7 @@ from typing import overload
 
 from narravid.data.corpus import NarratedVideo
 from narravid.data.pack_files import LocalFiles, PackFiles, is_address, pack_files
-from narravid.data.pack_format import INFO_NAME, VIDEOS_NAME, PackError, PackInfo, parse_info, shard_name
+from narravid.data.pack_format import INFO_NAME, PLAN_PLACE, VIDEOS_NAME, PackError, PackInfo, parse_info
 from narravid.data.pack_table import PackedVideos, read_videos
 from narravid.files import remove_leftovers, write_atomically
 from narravid.locks import hold_lock
@@ -31,14 +31,14 @@ class PackVideos(Sequence[NarratedVideo]):
     """The narrated videos of a pack, each made when asked for; its path is that below the archive's root.
 
     Args:
-        rows: The table of the pack.
+        pack: The pack.
     """
 
-    def __init__(self, rows: PackedVideos) -> None:
-        self._rows = rows
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.pack.rows)
 
     @overload
     def __getitem__(self, index: int) -> NarratedVideo: ...
@@ -50,7 +50,7 @@ class PackVideos(Sequence[NarratedVideo]):
         """The video, or the videos, with captions."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        row = self._rows[index]
+        row = self.pack.rows[index]
         return NarratedVideo(Path(row.path), CaptionTrack(row.captions), row.video_id)
 
 
@@ -73,14 +73,14 @@ class Pack:
     @property
     def videos(self) -> PackVideos:
         """Its narrated videos in the order of the corpus; with the bad ones, to draw as from files."""
-        return PackVideos(self.rows)
+        return PackVideos(self)
 
 
 def is_pack(root: str | Path) -> bool:
     """Whether this is meant as a pack, complete or not: any address, or a folder with what packs have."""
     if is_address(str(root)):
         return True
-    return any((Path(root) / name).exists() for name in (INFO_NAME, VIDEOS_NAME, shard_name(0)))
+    return any((Path(root) / name).exists() for name in (INFO_NAME, VIDEOS_NAME, PLAN_PLACE))
 
 
 def open_pack(root: str | Path) -> Pack:

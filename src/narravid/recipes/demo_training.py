@@ -30,7 +30,7 @@ def demo_training(root: Path, *, captions: Path | None, num_steps: int, seed: in
     """
     return MILNCERecipe(
         data=NarratedDataConfig(
-            root=root,
+            root=str(root),
             captions=captions,
             batch_size=16,
             sampling=ClipSampling(

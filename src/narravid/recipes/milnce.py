@@ -7,7 +7,6 @@ candidates, Adam at 1e-3 with warm-up and cosine, 300 epochs.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,13 +23,13 @@ from narravid.files import read_json, write_json
 from narravid.losses import MILNCELoss
 from narravid.models.dual_encoder import S3DDualEncoder
 from narravid.models.hub import save_model
+from narravid.recipes.corpus import describe_corpus, find_corpus
 from narravid.recipes.devices import pick_device
 from narravid.recipes.narrated import (
     build_dataset,
     build_evaluation,
     build_model,
     build_vocabulary,
-    find_corpus,
     narrated_training_data,
 )
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
@@ -130,7 +129,7 @@ class MILNCERecipe:
             if not resume:
                 refuse_existing_run(run)  # again: decoding into memory takes long, another run may have begun
                 vocabulary.save(run / VOCABULARY_NAME)
-                write_json(run / CORPUS_NAME, _describe_corpus(videos))
+                write_json(run / CORPUS_NAME, describe_corpus(videos))
                 create_run(run, recipe=RECIPE_NAME, config=to_dict(self))
             result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
         if bad or report.num_padded_clips:
@@ -166,23 +165,11 @@ class MILNCERecipe:
         )
 
 
-def _describe_corpus(videos: Sequence[NarratedVideo]) -> dict[str, object]:
-    """What the batches of a run depend on besides its configuration: its videos and their captions."""
-    digest = hashlib.sha256()
-    for video in videos:
-        digest.update(repr((video.video_id, video.track.captions)).encode())
-    return {
-        "num_videos": len(videos),
-        "num_captions": sum(len(video.track) for video in videos),
-        "sha256": digest.hexdigest(),
-    }
-
-
 def _refuse_another_corpus(run: Path, videos: Sequence[NarratedVideo]) -> None:
     path = run / CORPUS_NAME
     if not path.is_file():
         raise ConfigError(f"{path}, which says what the run is trained on, is gone; put it back")
-    begun, now = read_json(path), _describe_corpus(videos)
+    begun, now = read_json(path), describe_corpus(videos)
     if begun != now:
         raise ConfigError(
             f"the videos or captions have changed since {run} began ({begun['num_videos']} videos with"

@@ -1,11 +1,10 @@
-"""The parts of a run on narrated videos: corpus, vocabulary, model, batches, evaluation.
+"""The parts of a run on narrated videos: vocabulary, model, batches, evaluation.
 
 Recipes put these together; each part is a function of plain configuration and of the parts before it.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,17 +12,19 @@ from dataclasses import replace
 import torch
 
 from narravid import distributed
-from narravid.bad_items import BadItems
-from narravid.data.corpus import FoundVideos, NarratedVideo, find_narrated_videos
+from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport, narrated_loader
 from narravid.data.narrated import NarratedDataset
 from narravid.data.order import BatchOrder
+from narravid.data.packed_clips import PackedClips
+from narravid.data.packs import PackVideos
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import ConfigError
 from narravid.evaluation.pairs import read_pairs_csv
 from narravid.evaluation.retrieval import evaluate_retrieval
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.text_encoders import SentenceTowerConfig
+from narravid.recipes.corpus import refuse_clips_not_packed
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
 from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
@@ -36,66 +37,10 @@ __all__ = [
     "build_evaluation",
     "build_model",
     "build_vocabulary",
-    "find_corpus",
     "narrated_training_data",
 ]
 
 GIBIBYTE = 1024**3
-MAX_NAMED_VIDEOS = 3
-
-_log = logging.getLogger(__name__)
-
-
-def find_corpus(config: NarratedDataConfig, *, bad: BadItems | None = None) -> list[NarratedVideo]:
-    """The narrated videos of a run; those that cannot be used are named in the log.
-
-    Args:
-        config: Where they are.
-        bad: Takes those that cannot be used; one that is in it already is not counted again.
-
-    Raises:
-        ConfigError: If a folder or file does not exist, no video is narrated, or they do not fill one batch.
-        AnnotationError: If the list of videos, or the file of captions as a whole, has a fault.
-        TooManyBadItemsError: If more of them than are borne have captions that are faulty or empty, or are
-            listed and not there.
-    """
-    if not config.root.is_dir():
-        raise ConfigError(f"data.root: {config.root} is not a folder", key="data.root")
-    for name, path in (("captions", config.captions), ("video_list", config.video_list)):
-        if path is not None and not path.exists():
-            raise ConfigError(f"data.{name}: {path} does not exist", key=f"data.{name}")
-    found = find_narrated_videos(config.root, captions=config.captions, video_list=config.video_list)
-    _report_unusable(config, found, BadItems() if bad is None else bad)
-    videos = found.videos
-    if found.num_unused:
-        _log.info("%s: captions of %d videos are not used", config.captions, found.num_unused)
-    if config.batch_size > len(videos):
-        raise ConfigError(
-            f"data.batch_size is {config.batch_size} videos, but {config.root} has only {len(videos)}"
-            f" narrated ones; set --data.batch-size to {len(videos)} or less"
-            " (--data.sampling.clips-per-video takes several clips of each)",
-            key="data.batch_size",
-        )
-    return videos
-
-
-def _report_unusable(config: NarratedDataConfig, found: FoundVideos, bad: BadItems) -> None:
-    """Say which videos cannot be used, and stop where they are too many."""
-    named = "; ".join(f"{path}: {reason}" for path, reason in found.bad[:MAX_NAMED_VIDEOS])
-    more = f"; and {len(found.bad) - MAX_NAMED_VIDEOS} more" if len(found.bad) > MAX_NAMED_VIDEOS else ""
-    if not found.videos:
-        seen = f"{len(found.bad)} videos, none of them usable ({named}{more})" if found.bad else "no video"
-        raise ConfigError(f"data.root: {config.root} has no narrated video: found {seen}", key="data.root")
-    total = len(found.bad) + len(found.videos)
-    if found.bad:
-        _log.warning("%d of %d videos are left out: %s%s", len(found.bad), total, named, more)
-    for path, reason in found.bad:
-        if str(path) not in bad.reasons:
-            bad.add(path, reason)
-    faulty = BadItems()
-    for path, reason in found.faulty:
-        faulty.add(path, reason)
-    faulty.check_share(total, num_expected=total, max_share=config.max_bad_share)
 
 
 def build_vocabulary(
@@ -179,6 +124,7 @@ def build_dataset(
         source: Where clips come from; None makes the one that the configuration names.
 
     Raises:
+        ConfigError: If the videos are those of a pack that is made for other clips.
         ValueError: If the videos do not fit into the memory that they may take.
     """
     spec = replace(model.clip_spec, crop=config.crop)
@@ -196,6 +142,9 @@ def _build_source(
     config: NarratedDataConfig, videos: Sequence[NarratedVideo], spec: ClipSpec, *, num_workers: int
 ) -> ClipSource:
     decoder = WatchedDecoder(num_workers) if num_workers else None
+    if isinstance(videos, PackVideos):
+        refuse_clips_not_packed(videos.pack, spec, config.sampling)
+        return PackedClips(videos.pack, decoder)
     if config.storage == "files":
         return FileClips(decoder)
     with decoder or nullcontext():

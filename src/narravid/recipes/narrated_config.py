@@ -10,6 +10,7 @@ from typing import Literal
 from narravid.bad_items import MAX_BAD_SHARE
 from narravid.config import check_choices
 from narravid.data.narrated import ClipSampling
+from narravid.data.pack_files import is_address
 from narravid.models.s3d import S3DConfig
 from narravid.types import ClipSpec, Crop, Similarity
 from narravid.video.transforms import Augmentation
@@ -22,7 +23,8 @@ class NarratedDataConfig:
     """Which videos are trained on and how clips and captions are drawn from them.
 
     Attributes:
-        root: Folder of the videos, searched to the bottom; each needs a transcript of the same stem.
+        root: Folder of the videos, searched to the bottom; each needs a transcript of the same stem. Or a
+            pack of them: its folder, or its address (https://..., s3://...).
         captions: Folder of the transcripts, or one file with the captions of many videos: caption.json or
             caption.pickle of HowTo100M, sentencified JSON, HTM-AA's CSV. None when transcripts lie beside
             the videos.
@@ -41,7 +43,7 @@ class NarratedDataConfig:
             the run stops; up to it they are left out or replaced by others. 1 never stops.
     """
 
-    root: Path
+    root: str
     captions: Path | None = None
     video_list: Path | None = None
     vocabulary: Path | None = None
@@ -56,6 +58,7 @@ class NarratedDataConfig:
     max_bad_share: float = MAX_BAD_SHARE
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "root", os.fspath(self.root))  # a Path is welcome in Python
         check_choices(self)
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
@@ -76,7 +79,7 @@ class NarratedDataConfig:
         """The same with absolute paths, so that a run can be resumed from any folder."""
         return replace(
             self,
-            root=absolute_path(self.root),
+            root=self.root if is_address(self.root) else str(absolute_path(Path(self.root))),
             captions=self.captions and absolute_path(self.captions),
             video_list=self.video_list and absolute_path(self.video_list),
             vocabulary=self.vocabulary and absolute_path(self.vocabulary),
