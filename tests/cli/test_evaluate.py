@@ -72,16 +72,30 @@ def test_from_the_list_to_the_table_and_the_file(folder, capsys):
 def test_missing_videos_are_said_and_all_missing_is_an_error(folder, capsys):
     some = folder / "some.csv"
     some.write_text("video_path,text\nvideos/red.mp4,red\nvideos/absent.mp4,green\n")
-    assert EvaluateRetrieval(pairs=some, model=str(folder / "model"), num_windows=1).run() == 0
+    command = EvaluateRetrieval(pairs=some, model=str(folder / "model"), num_windows=1, max_bad_share=1.0)
+    assert command.run() == 0
     printed = capsys.readouterr().out
-    assert "1 of 2 pairs are missing from the gallery:" in printed
+    assert "1 of 2 pairs are missing from the gallery; the numbers are of the other 50.0%:" in printed
     assert "videos/absent.mp4: " in printed
     assert "result written" not in printed
 
     none = folder / "none.csv"
     none.write_text("video_path,text\nvideos/absent.mp4,green\n")
     with pytest.raises(NarravidError, match=r"none of 1 pairs could be read; .*absent\.mp4: "):
-        EvaluateRetrieval(pairs=none, model=str(folder / "model")).run()
+        EvaluateRetrieval(pairs=none, model=str(folder / "model"), max_bad_share=1.0).run()
+
+
+def test_a_list_of_which_too_much_is_missing_stops_the_evaluation(folder, tmp_path, capsys):
+    some, output = folder / "half.csv", tmp_path / "result.json"
+    some.write_text("video_path,text\nvideos/red.mp4,red\nvideos/absent.mp4,green\n")
+    words = ["evaluate", "retrieval", "--pairs", str(some), "--model", str(folder / "model")]
+    assert main([*words, "--output", str(output)]) == 2
+    said = capsys.readouterr().err
+    assert "1 of 1 items met so far are bad, more than 5%: 1 x " in said
+    assert "absent.mp4. Bring the videos back, or let more be missing (--max-bad-share)" in said
+    assert not output.exists()
+    assert main([*words, "--max-bad-share", "7"]) == 2
+    assert "max_bad_share must be from 0 to 1, got 7.0" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(folder, capsys):

@@ -12,11 +12,12 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import DecodeError, NarravidError
 from narravid.evaluation.embed import EmbeddedPairs, embed_pairs
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.report import print_retrieval, write_retrieval
-from narravid.evaluation.retrieval import evaluate_retrieval, score_pairs
+from narravid.evaluation.retrieval import evaluate_pairs, evaluate_retrieval, score_pairs
 from narravid.inference.embedder import Embedder
 from narravid.types import ClipSpec, Span
 from narravid.video import decode
@@ -213,6 +214,33 @@ def test_what_cannot_be_read_is_listed_and_left_out(videos, decoder, tmp_path):
     assert (result.gallery_size, result.num_texts) == (5, 5)
     assert [item.pair for item in result.missing] == bad
     assert all(item.reason for item in result.missing)
+    assert result.share_of_pairs == 5 / 8
+
+    without = evaluate_retrieval(CosineColorModel(), good, num_windows=2, decoder=decoder)
+    assert without.share_of_pairs == 1
+    for name in ("text_to_video", "video_to_text", "chance", "card"):
+        assert getattr(without, name) == getattr(result, name)
+
+
+@pytest.mark.parametrize(("max_bad_share", "stops"), [(0.25, True), (0.375, False), (1.0, False)])
+def test_too_many_missing_clips_stop_the_evaluation(videos, decoder, tmp_path, max_bad_share, stops):
+    late = [RetrievalPair(videos["red", "green"], text, Span(90.0, 95.0)) for text in ("red", "green")]
+    gone = [RetrievalPair(str(tmp_path / f"{number}.mp4"), "red") for number in range(2)]
+    pairs = [
+        *first_parts(videos),
+        *late,
+        *gone,
+    ]  # 8 clips, of which 3 are bad; one of these has two sentences
+
+    def evaluate():
+        embedder = Embedder(CosineColorModel())
+        return evaluate_pairs(embedder, pairs, num_windows=1, decoder=decoder, max_bad_share=max_bad_share)
+
+    if stops:
+        with pytest.raises(TooManyBadItemsError, match="3 of . items met so far are bad, more than 25%"):
+            evaluate()
+    else:
+        assert evaluate().share_of_pairs == 5 / 9
 
 
 def test_a_model_of_random_crops_is_judged_on_the_centre(videos, decoder):
@@ -281,15 +309,18 @@ def test_reports_for_people_and_for_programs(videos, decoder, tmp_path):
     assert [cell.strip() for cell in rows["text to video"].split("│")[2:-1]] == ["100.0"] * 3 + ["1.0"] * 2
     assert "20.0" in rows["chance (text to video)"]
     assert "2 windows of 4 frames at 4 fps, 16 px center crop; similarity cosine" in text
-    assert "25 of 30 pairs are missing" in text
+    assert "25 of 30 pairs are missing from the gallery; the numbers are of the other 16.7%:" in text
     assert "19.mp4: " in text
     assert "20.mp4: " not in text
-    assert "and 5 more" in text
+    assert "and 5 more; by reason:" in text
+    assert "25 x " in text
 
     path = tmp_path / "out" / "result.json"
     write_retrieval(result, path)
     content = json.loads(path.read_text())
     assert content["text_to_video"]["R@1"] == 1
     assert content["gallery_size"] == 5
+    assert content["share_of_pairs"] == pytest.approx(5 / 30)
+    assert list(content["missing_by_reason"].values()) == [25]
     assert content["missing"][0].keys() == {"path", "text", "span", "reason"}
     assert content["card"]["similarity"] == "cosine"

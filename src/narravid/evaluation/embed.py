@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from narravid.bad_items import BadItems
 from narravid.errors import DecodeError
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.inference.embedder import Embedder
@@ -55,7 +56,12 @@ class EmbeddedPairs:
 
 
 def embed_pairs(
-    embedder: Embedder, pairs: Sequence[RetrievalPair], *, num_windows: int, decoder: WatchedDecoder
+    embedder: Embedder,
+    pairs: Sequence[RetrievalPair],
+    *,
+    num_windows: int,
+    decoder: WatchedDecoder,
+    max_bad_share: float = 1.0,
 ) -> EmbeddedPairs:
     """Embed the sentences and, over windows spread evenly, the clips of some pairs.
 
@@ -68,19 +74,23 @@ def embed_pairs(
         pairs: Clips and sentences.
         num_windows: Windows per clip, S; fewer are decoded where a clip is too short to hold different ones.
         decoder: Reads the videos, ahead of the model.
+        max_bad_share: Share of the clips that may be bad; 1 never stops.
 
     Returns:
         The embeddings and the pairs that had to be left out. C and N are 0 if no video could be read.
 
     Raises:
+        TooManyBadItemsError: If more clips cannot be read.
         ValueError: If `num_windows` is not positive.
     """
     if num_windows < 1:
         raise ValueError(f"num_windows must be at least 1, got {num_windows}")
-    reader = _MomentReader(embedder.clip_spec, num_windows, decoder)
     moments = list(dict.fromkeys(map(_moment, pairs)))
+    judge = _Judge(num_expected=len(moments), max_bad_share=max_bad_share)
+    reader = _MomentReader(embedder.clip_spec, num_windows, decoder=decoder, judge=judge)
     windows = embedder.embed_clips(reader.read(moments))
-    readable = [moment for moment in moments if moment not in reader.reasons]
+    reasons = judge.reasons
+    readable = [moment for moment in moments if moment not in reasons]
     row_of_moment = {moment: row for row, moment in enumerate(readable)}
     kept = tuple(pair for pair in pairs if _moment(pair) in row_of_moment)
     rows = np.array([row_of_moment[moment] for moment in reader.moment_of_window], dtype=np.int64)
@@ -90,9 +100,7 @@ def embed_pairs(
         text=_embed_sentences(embedder, [pair.text for pair in kept]),
         clip_of_text=np.array([row_of_moment[_moment(pair)] for pair in kept], dtype=np.int64),
         missing=tuple(
-            MissingPair(pair, reader.reasons[_moment(pair)])
-            for pair in pairs
-            if _moment(pair) in reader.reasons
+            MissingPair(pair, reasons[_moment(pair)]) for pair in pairs if _moment(pair) in reasons
         ),
     )
 
@@ -104,15 +112,37 @@ def _moment(pair: RetrievalPair) -> Moment:
     return pair.path, pair.span
 
 
-class _MomentReader:
-    """Reads the windows of moments and remembers which is whose and what failed."""
+class _Judge:
+    """Remembers which moments are bad, and stops when they are too many."""
 
-    def __init__(self, spec: ClipSpec, num_windows: int, decoder: WatchedDecoder) -> None:
+    def __init__(self, *, num_expected: int, max_bad_share: float) -> None:
+        self._num_expected = num_expected
+        self._max_bad_share = max_bad_share
+        self._bad = BadItems()
+        self.num_good = 0
+        self.reasons: dict[Moment, str] = {}
+
+    def add(self, moment: Moment, reason: str) -> None:
+        """Note a bad one.
+
+        Raises:
+            TooManyBadItemsError: If it is one too many.
+        """
+        self.reasons[moment] = reason
+        self._bad.add(moment[0], reason)
+        num_met = self.num_good + len(self.reasons)
+        self._bad.check_share(num_met, num_expected=self._num_expected, max_share=self._max_bad_share)
+
+
+class _MomentReader:
+    """Reads the windows of moments and remembers which is whose."""
+
+    def __init__(self, spec: ClipSpec, num_windows: int, *, decoder: WatchedDecoder, judge: _Judge) -> None:
         self._spec = replace(spec, crop="center")
         self._num_windows = num_windows
         self._decoder = decoder
+        self._judge = judge
         self.moment_of_window: list[Moment] = []
-        self.reasons: dict[Moment, str] = {}
 
     def read(self, moments: Sequence[Moment]) -> Iterator[Clip]:
         """The windows of all moments that can be read, moment by moment."""
@@ -122,8 +152,9 @@ class _MomentReader:
             results = self._decoder.map(jobs, self._spec)
             for moment, (_, result) in zip(plan, results, strict=True):
                 if isinstance(result, DecodeError):
-                    self.reasons[moment] = result.reason
+                    self._judge.add(moment, result.reason)
                 else:
+                    self._judge.num_good += 1
                     self.moment_of_window += [moment] * len(result)
                     yield from result
                 bar.advance()
@@ -135,7 +166,7 @@ class _MomentReader:
             try:
                 span = moment[1] or Span(0.0, self._decoder.probe(moment[0]).duration_seconds)
             except DecodeError as error:
-                self.reasons[moment] = error.reason
+                self._judge.add(moment, error.reason)
                 continue
             starts = evaluation_windows(span, self._spec.duration_seconds, self._num_windows)
             # A moment with no room for different windows has one start again and again: the mean stays.

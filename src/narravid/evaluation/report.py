@@ -62,9 +62,14 @@ def _cell(name: str, value: float) -> str:
 
 def _print_missing(result: RetrievalResult, console: Console) -> None:
     num_pairs = len(result.missing) + result.num_texts
-    lines = [f"{len(result.missing)} of {num_pairs} pairs are missing from the gallery:"]
+    lines = [
+        f"{len(result.missing)} of {num_pairs} pairs are missing from the gallery; "
+        f"the numbers are of the other {result.share_of_pairs:.1%}:"
+    ]
     lines += [f"  {item.pair.path}: {item.reason}" for item in result.missing[:MAX_LISTED]]
     if len(result.missing) > MAX_LISTED:
-        lines.append(f"  and {len(result.missing) - MAX_LISTED} more")
+        lines.append(f"  and {len(result.missing) - MAX_LISTED} more; by reason:")
+        reasons = result.missing_by_reason().most_common(MAX_LISTED)
+        lines += [f"  {count} x {reason}" for reason, count in reasons]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from narravid.bad_items import BadItems
 from narravid.errors import NarravidError
 from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
 from narravid.evaluation.pairs import RetrievalPair
@@ -19,7 +21,7 @@ from narravid.protocols import PixelDualEncoder
 from narravid.types import Similarity
 from narravid.video.watched import WatchedDecoder
 
-__all__ = ["RetrievalResult", "evaluate_retrieval", "score_pairs"]
+__all__ = ["RetrievalResult", "evaluate_pairs", "evaluate_retrieval", "score_pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,25 @@ class RetrievalResult:
     card: dict[str, Any]
     missing: tuple[MissingPair, ...]
 
+    @property
+    def share_of_pairs(self) -> float:
+        """Share of the pairs given that the numbers are about, in [0, 1]."""
+        return self.num_texts / (self.num_texts + len(self.missing))
+
+    def missing_by_reason(self) -> Counter[str]:
+        """How many of the missing pairs each reason cost."""
+        bad = BadItems()
+        for number, item in enumerate(self.missing):
+            bad.add(str(number), item.reason)
+        return bad.by_reason()
+
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON types, shares in [0, 1]."""
         values = {name: getattr(self, name) for name in self.__slots__ if name != "missing"}
-        missing = [{**asdict(item.pair), "reason": item.reason} for item in self.missing]
-        return {**values, "missing": missing}
+        values["share_of_pairs"] = self.share_of_pairs
+        values["missing_by_reason"] = dict(self.missing_by_reason())
+        values["missing"] = [{**asdict(item.pair), "reason": item.reason} for item in self.missing]
+        return values
 
 
 def evaluate_retrieval(
@@ -61,10 +77,7 @@ def evaluate_retrieval(
     batch_size: int = 8,
     decoder: WatchedDecoder | None = None,
 ) -> RetrievalResult:
-    """Measure how well a model finds clips by sentences and sentences by clips.
-
-    The embedding of a clip is the mean over windows whose starts are equally spaced in [start, end - clip
-    length - 0.4 s], as in the published evaluations; similarity is the model's own.
+    """Measure how well a model finds clips by sentences and sentences by clips, whatever is missing of them.
 
     Args:
         model: The dual encoder; moved to `device` and put into eval mode.
@@ -76,23 +89,57 @@ def evaluate_retrieval(
         decoder: Reads the videos; None makes one with one worker process.
 
     Returns:
-        The metrics in both directions with the protocol card.
+        See `evaluate_pairs`.
 
     Raises:
         NarravidError: If no video at all could be read.
         ValueError: If there is no pair or a number is out of range.
     """
-    if not pairs:
-        raise ValueError("there are no pairs to evaluate")
     embedder = Embedder(model, device=device, dtype=dtype, batch_size=batch_size)
     with ExitStack() as stack:
         if decoder is None:
             decoder = stack.enter_context(WatchedDecoder())
-        embedded = embed_pairs(embedder, pairs, num_windows=num_windows, decoder=decoder)
+        return evaluate_pairs(embedder, pairs, num_windows=num_windows, decoder=decoder)
+
+
+def evaluate_pairs(
+    embedder: Embedder,
+    pairs: Sequence[RetrievalPair],
+    *,
+    num_windows: int,
+    decoder: WatchedDecoder,
+    max_bad_share: float = 1.0,
+) -> RetrievalResult:
+    """Measure how well the model of an embedder finds clips by sentences and sentences by clips.
+
+    The embedding of a clip is the mean over windows whose starts are equally spaced in [start, end - clip
+    length - 0.4 s], as in the published evaluations; similarity is the model's own.
+
+    Args:
+        embedder: The model.
+        pairs: Clips and sentences; those of one clip share its embedding.
+        num_windows: Windows per clip.
+        decoder: Reads the videos.
+        max_bad_share: Share of the clips that may be bad; 1 never stops, and the result says what is missing.
+
+    Returns:
+        The metrics in both directions with the protocol card.
+
+    Raises:
+        TooManyBadItemsError: If more clips cannot be read.
+        NarravidError: If no video at all could be read.
+        ValueError: If there is no pair or a number is out of range.
+    """
+    if not pairs:
+        raise ValueError("there are no pairs to evaluate")
+    embedded = embed_pairs(
+        embedder, pairs, num_windows=num_windows, decoder=decoder, max_bad_share=max_bad_share
+    )
     if not embedded.pairs:
         first = embedded.missing[0]
         raise NarravidError(f"none of {len(pairs)} pairs could be read; {first.pair.path}: {first.reason}")
-    card = _protocol_card(model, num_windows=num_windows, dtype=dtype)
+    model = embedder.model
+    card = _protocol_card(model, num_windows=num_windows, dtype=embedder.dtype)
     return score_pairs(embedded, similarity=model.similarity, card=card)
 
 

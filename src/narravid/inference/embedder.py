@@ -69,6 +69,11 @@ class Embedder:
         return self._model
 
     @property
+    def dtype(self) -> EmbeddingDtype:
+        """Arithmetic of the network."""
+        return self._dtype
+
+    @property
     def clip_spec(self) -> ClipSpec:
         """What the model wants to see of a clip."""
         return self._model.clip_spec
