@@ -169,17 +169,17 @@ def test_each_process_loads_its_stretch_of_the_same_global_batches(dataset, worl
 
 
 class SlowClips(MemoryClips):
-    """Counts what is read; from `stuck_at` on, reading ends with `close` only, as with a stalled file."""
+    """Counts what is read; reading a stuck file ends with `close` only, as a stalled one."""
 
-    def __init__(self, *arguments, stuck_at: int = 10**9) -> None:
-        super().__init__(*arguments)
+    def __init__(self, paths: list[Path], *, stuck: frozenset[Path] = frozenset()) -> None:
+        super().__init__(paths, SPEC)
         self.num_read = 0
-        self.stuck_at = stuck_at
+        self.stuck = stuck
         self.closed = threading.Event()
 
     def read(self, path, start_seconds, spec, *, generator=None):
         self.num_read += 1
-        if self.num_read > self.stuck_at:
+        if path in self.stuck:
             self.closed.wait(60)
             raise DecodeError(path, "no progress")
         return super().read(path, start_seconds, spec, generator=generator)
@@ -189,7 +189,7 @@ class SlowClips(MemoryClips):
 
 
 def test_only_a_few_batches_are_loaded_ahead(corpus):
-    source = SlowClips([video.path for video in corpus], SPEC)
+    source = SlowClips([video.path for video in corpus])
     batches = start(make_dataset(corpus, source), batch_size=1, num_workers=2)
     next(batches)
     time.sleep(0.3)  # long enough for all seven
@@ -199,15 +199,18 @@ def test_only_a_few_batches_are_loaded_ahead(corpus):
 
 
 def test_a_loader_that_is_left_early_ends_its_threads_at_once(corpus):
-    source = SlowClips([video.path for video in corpus], SPEC, stuck_at=6)
+    second = list(BatchOrder(len(corpus), 3, 1).batches(epoch=0))[1]
+    stuck = frozenset(corpus[index].path for index in second)
+    source = SlowClips([video.path for video in corpus], stuck=stuck)
     batches = start(make_dataset(corpus, source), batch_size=3, num_workers=2)
     next(batches)
-    assert loader_threads() != []
+    while source.num_read < 6 + 2:
+        time.sleep(0.01)
     began = time.monotonic()
     batches.close()
     assert time.monotonic() - began < 30
     assert loader_threads() == []
-    assert source.num_read <= 6 + 2  # no other video was tried in place of those that were interrupted
+    assert source.num_read == 6 + 2  # no other video was tried in place of those that were interrupted
 
 
 def test_watched_processes_of_a_loader_that_is_left_early_are_gone(corpus):

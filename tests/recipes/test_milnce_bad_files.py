@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from narravid.bad_items import BadItems, TooManyBadItemsError
-from narravid.recipes import narrated
+from narravid.data.narrated import NoUsableVideoError
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.registry import resume_run
 from narravid.training import checkpoint
@@ -48,21 +47,11 @@ def spoil(video: Path, kind: str) -> None:
         video.write_bytes(b"")
     elif kind == "garbage":
         video.write_bytes(np.random.default_rng(7).bytes(len(content)))
+    elif kind == "missing":  # listed, and gone when it is to be read
+        video.unlink()
+        video.symlink_to("nowhere.mp4")
     elif kind == "silent":
         video.with_suffix(".vtt").write_text("WEBVTT\n")
-
-
-def remove_missing_when_listed(monkeypatch) -> None:
-    """Let the videos named "missing" vanish after the corpus has been listed."""
-    find = narrated.find_narrated_videos
-
-    def find_and_remove(root, **options):
-        found = find(root, **options)
-        for path in root.glob("missing*.mp4"):
-            path.unlink()
-        return found
-
-    monkeypatch.setattr(narrated, "find_narrated_videos", find_and_remove)
 
 
 def recipe_of(folder: Path, *, batch_size: int, num_steps: int) -> MILNCERecipe:
@@ -76,12 +65,9 @@ def met_in(run: Path) -> dict[str, int]:
     return {Path(name).stem: times for name, times in BadItems.read(run / "bad_items.csv").times.items()}
 
 
-def test_an_archive_with_3_percent_bad_files_is_trained_on_and_they_are_reported(
-    tmp_path, monkeypatch, caplog
-):
+def test_an_archive_with_3_percent_bad_files_is_trained_on_and_they_are_reported(tmp_path, caplog):
     videos = tmp_path / "videos"
     bad = write_archive(videos, num_videos=167, bad=dict.fromkeys(BAD_KINDS, 1))
-    remove_missing_when_listed(monkeypatch)
     run = tmp_path / "run"
     result = recipe_of(videos, batch_size=83, num_steps=4).train(run)  # all videos, twice
     assert result.step == 4
@@ -95,10 +81,9 @@ def test_an_archive_with_3_percent_bad_files_is_trained_on_and_they_are_reported
     assert "5 bad videos left out or replaced" in caplog.text
 
 
-def test_an_archive_with_20_percent_bad_files_stops_the_run_with_a_table(tmp_path, monkeypatch):
+def test_an_archive_with_20_percent_bad_files_stops_the_run_with_a_table(tmp_path):
     videos = tmp_path / "videos"
     bad = write_archive(videos, num_videos=25, bad=dict.fromkeys(BAD_KINDS, 1))
-    remove_missing_when_listed(monkeypatch)
     run = tmp_path / "run"
     with pytest.raises(TooManyBadItemsError, match=r"items met so far are bad, more than 5%") as caught:
         recipe_of(videos, batch_size=24, num_steps=4).train(run)
@@ -123,6 +108,17 @@ def test_a_resumed_run_keeps_what_was_found_before(tmp_path):
     assert (met_in(run)["silent1"], met_in(run)["gone"]) == (1, 1)
 
 
+def test_a_run_that_stops_for_another_reason_leaves_its_table_too(tmp_path):
+    videos = tmp_path / "videos"
+    bad = write_archive(videos, num_videos=4, bad={"garbage": 3})
+    for video in videos.glob("good*.mp4"):
+        spoil(video, "empty")
+    run = tmp_path / "run"
+    with pytest.raises(NoUsableVideoError, match="none of 20 videos tried can be decoded"):
+        recipe_of(videos, batch_size=3, num_steps=4).train(run)
+    assert met_in(run).keys() == {*bad, "good0"}
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="lists child processes as Linux does")
 def test_no_decoding_process_outlives_a_training_run_that_is_killed(tmp_path):
     videos = tmp_path / "videos"
@@ -135,16 +131,18 @@ def test_no_decoding_process_outlives_a_training_run_that_is_killed(tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while not (run / "log.jsonl").exists() and program.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    threads = Path(f"/proc/{program.pid}/task").iterdir()
-    children = [pid for thread in threads for pid in (thread / "children").read_text().split()]
+    try:
+        deadline = time.monotonic() + 60
+        while not (run / "log.jsonl").exists() and program.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        threads = Path(f"/proc/{program.pid}/task").iterdir()
+        children = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+    finally:
+        program.kill()
+        program.wait()
     assert len(children) == 2
-    program.send_signal(signal.SIGKILL)
-    program.wait()
     deadline = time.monotonic() + 30
-    while any(is_alive(int(pid)) for pid in children) and time.monotonic() < deadline:
+    while any(map(is_alive, children)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not any(is_alive(int(pid)) for pid in children)
+    assert not any(map(is_alive, children))

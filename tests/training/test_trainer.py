@@ -102,6 +102,26 @@ def test_a_lost_number_stops_the_run_before_the_weights_change_and_keeps_the_bat
     assert bool(batch.isnan().all())
 
 
+def test_what_the_data_met_is_recorded_before_each_checkpoint_and_when_training_ends_or_stops(tmp_path):
+    recorded = []
+
+    def data(last_step: int) -> TrainingData[torch.Tensor]:
+        def batches(epoch, start_batch):
+            for index in range(start_batch, 3):
+                if 3 * epoch + index == last_step:
+                    raise OSError("the disk is gone")
+                yield torch.ones(4, 1)
+
+        return TrainingData(batches, 3, lambda: recorded.append(len(checkpoint.list_checkpoints(tmp_path))))
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        make_trainer(tmp_path, LineTask(), data=data(5), checkpoint_every_steps=2).fit()
+    assert recorded == [0, 1, 2]
+    recorded.clear()
+    make_trainer(tmp_path, LineTask(), data=data(99), checkpoint_every_steps=2).fit(resume=True)
+    assert recorded == [2, 2]
+
+
 class GrownTask(LineTask):
     def training_step(self, batch):
         check_logits("scores", self.line(batch) + 3e4)
