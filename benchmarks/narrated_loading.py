@@ -1,9 +1,9 @@
 """What a training clip costs before the network sees it: read from the file, or kept in memory.
 
-    python benchmarks/narrated_loading.py [--videos 12] [--epochs 5]
+    python benchmarks/narrated_loading.py [--videos 12] [--epochs 5] [--workers 1 2]
 
 Prints microseconds per clip for batches of 16 videos with 4 clips each of 8 frames at 56 pixels (fewer videos
-give smaller batches), and the ratio to reading the files.
+give smaller batches), and the ratio to reading the files in this process.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,14 @@ import torch
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import narrated_loader
 from narravid.data.narrated import ClipSampling, NarratedDataset
+from narravid.data.order import BatchOrder
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.words import Vocabulary, WordTokenizer
 from narravid.types import ClipSpec, Span
 from narravid.video.encode import write_video
 from narravid.video.transforms import Augmentation
+from narravid.video.watched import WatchedDecoder
 
 SPEC = ClipSpec(num_frames=8, fps=5.0, size_pixels=56, frame_rule="shown_at")
 WORDS = [f"word{number}" for number in range(60)]
@@ -58,7 +61,12 @@ def make_corpus(folder: Path, num_videos: int) -> list[NarratedVideo]:
 
 
 def microseconds_per_clip(
-    videos: list[NarratedVideo], source: ClipSource, augmentation: Augmentation | None, *, num_epochs: int
+    videos: list[NarratedVideo],
+    source: ClipSource,
+    augmentation: Augmentation | None,
+    *,
+    num_epochs: int,
+    num_workers: int,
 ) -> float:
     """Median over epochs, after one to warm up."""
     dataset = NarratedDataset(
@@ -69,12 +77,14 @@ def microseconds_per_clip(
         sampling=ClipSampling(clips_per_video=4, min_caption_seconds=4.0, whole_seconds=False),
         augmentation=augmentation,
     )
+    order = BatchOrder(len(dataset), min(16, len(dataset)), seed=0)
     figures = []
-    for epoch in range(num_epochs + 1):
-        began = time.perf_counter()
-        batches = narrated_loader(dataset, batch_size=min(16, len(videos)), seed=0, epoch=epoch)
-        num_clips = sum(len(batch.clips) for batch in batches)
-        figures.append(1e6 * (time.perf_counter() - began) / num_clips)
+    with closing(dataset):
+        for epoch in range(num_epochs + 1):
+            began = time.perf_counter()
+            batches = narrated_loader(dataset, order, epoch=epoch, num_workers=num_workers)
+            num_clips = sum(len(batch.clips) for batch in batches)
+            figures.append(1e6 * (time.perf_counter() - began) / num_clips)
     return statistics.median(figures[1:])
 
 
@@ -85,6 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--videos", type=int, default=12, help="videos to write (default 12)")
     parser.add_argument("--epochs", type=int, default=5, help="epochs to time (default 5)")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="watched processes (1 2)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         videos = make_corpus(Path(folder), options.videos)
@@ -92,18 +103,28 @@ def main() -> None:
         memory = MemoryClips([video.path for video in videos], SPEC)
         decoding_ms = 1e3 * (time.perf_counter() - began) / len(videos)
         augmentation = Augmentation(brightness=0.2, shift_pixels=4)
-        ways: list[tuple[str, ClipSource, Augmentation | None]] = [
-            ("from files", FileClips(), None),
-            ("from memory", memory, None),
-            ("from memory, shift, flip and brightness", memory, augmentation),
+        ways: list[tuple[str, ClipSource, Augmentation | None, int]] = [
+            ("from files, in this process", FileClips(), None, 0),
+            *(
+                (f"from files, {count} watched workers", FileClips(WatchedDecoder(count)), None, count)
+                for count in options.workers
+            ),
+            ("from memory", memory, None, 0),
+            ("from memory, shift, flip and brightness", memory, augmentation, 0),
         ]
         figures = [
-            microseconds_per_clip(videos, source, change, num_epochs=options.epochs)
-            for _, source, change in ways
+            microseconds_per_clip(
+                videos * max(1, 48 // len(videos)),
+                source,
+                change,
+                num_epochs=options.epochs,
+                num_workers=count,
+            )
+            for _, source, change, count in ways
         ]
     print(f"torch threads: {torch.get_num_threads()}; decoding into memory: {decoding_ms:.0f} ms a video")
     print(f"{'way':<42}{'us per clip':>12}{'ratio':>8}")
-    for (name, _, _), figure in zip(ways, figures, strict=True):
+    for (name, *_), figure in zip(ways, figures, strict=True):
         print(f"{name:<42}{figure:>12.0f}{figures[0] / figure:>8.1f}")
 
 
