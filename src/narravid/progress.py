@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 __all__ = ["ProgressBar", "progress_bar"]
 
 PLAIN_INTERVAL_SECONDS = 10.0
+LARGE_COUNT = 10_000
+LONG_SECONDS = 120.0
 
 
 class ProgressBar:
@@ -33,7 +36,8 @@ class ProgressBar:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         done = task.completed + amount
         rate = f"{done / elapsed:.1f} {self._unit}/s"
-        self._live.update(self._task, advance=amount, rate=rate, note=self._note)
+        count = _share(done, task.total)
+        self._live.update(self._task, advance=amount, count=count, rate=rate, note=self._note)
         finished = task.total is not None and done >= task.total
         if not self._console.is_terminal and (finished or self._is_due()):
             self._print_plain(done, task.total, elapsed, rate)
@@ -43,12 +47,11 @@ class ProgressBar:
 
     def _print_plain(self, done: float, total: float | None, elapsed: float, rate: str) -> None:
         self._printed = time.monotonic()
-        if total is None:
-            share, left = f"{done:g}", ""
-        else:
-            share = f"{done:g}/{total:g}"
-            left = f", {elapsed * (total - done) / done:.0f} s left" if done > 0 else ""
-        line = f"{self._description} {share} {self._unit}, {rate}{left} {self._note}".rstrip()
+        left = ""
+        if total is not None and done > 0:
+            left = f", {_time(elapsed * (total - done) / done)} left"
+        count = _share(done, total)
+        line = f"{self._description} {count} {self._unit}, {rate}{left} {self._note}".rstrip()
         self._console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -68,12 +71,25 @@ def progress_bar(description: str, total: float | None, *, unit: str) -> Iterato
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:g}/{task.total:g}" if total is not None else "{task.completed:g}"),
+        TextColumn("{task.fields[count]}"),
         TextColumn(unit + " {task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
     )
     live = Progress(*columns, console=console, disable=not console.is_terminal, transient=False)
     with live:
-        task = live.add_task(description, total=total, rate="", note="")
+        task = live.add_task(description, total=total, count=_share(0, total), rate="", note="")
         yield ProgressBar(console, live, task, description, unit)
+
+
+def _share(done: float, total: float | None) -> str:
+    return _number(done) if total is None else f"{_number(done)}/{_number(total)}"
+
+
+def _number(count: float) -> str:
+    """A count in six digits, or whole with its thousands apart."""
+    return f"{count:g}" if count < LARGE_COUNT else f"{count:,.0f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < LONG_SECONDS else str(timedelta(seconds=round(seconds)))

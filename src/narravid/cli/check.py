@@ -45,12 +45,11 @@ class Check:
         videos: Files (any suffix) and folders (searched to the bottom for files with a video's suffix).
         output: The table of bad files; replaced if it exists.
         depth: quick: open each file, find its end, decode the first frame and a second each in the middle and
-            at the end (some hundredths of a second a file). full: decode every packet to the end and count
-            what FFmpeg conceals (as long as decoding takes, about a minute of one core for an hour of
-            340-pixel video).
+            at the end (about a tenth of a second a file). full: also decode every packet and count what is
+            damaged and what FFmpeg conceals (about two minutes of one core for an hour of 340x256 video).
         captions: Also check what is said: "beside" for a transcript beside each video, else a folder of
             transcripts or a file with the captions of all. Missing, faulty and empty ones make a video bad,
-            and captions that start after its end.
+            and captions that start after its end. By default captions are not looked at.
         workers: Files that are checked at once; by default one for each core.
         fresh: Check the files anew that an earlier check found good.
         json: Print one JSON object instead of lines.
