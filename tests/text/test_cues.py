@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narravid.errors import AnnotationError
-from narravid.text.cues import Cue, parse_cues, unroll_cues
+from narravid.text.cues import Cue, parse_cues, plain_lines, unroll_cues
 
 PATH = Path("talk.vtt")
 
@@ -168,3 +168,15 @@ def test_no_text_makes_the_reader_fail_otherwise(content, cue_format):
         line = 1
     assert line is not None
     assert all(0 <= cue.start_seconds <= cue.end_seconds for cue in cues)
+
+
+def test_a_character_reference_without_end_is_one_unknown_character():
+    assert plain_lines(f"a &#{'9' * 5000}; b &#{'0' * 5000}65 &#65; &#xFFFFFFFF;") == (
+        "a \ufffd b \ufffd A \ufffd",
+    )
+
+
+def test_a_wrong_line_of_any_length_is_told_in_short():
+    with pytest.raises(AnnotationError, match="malformed time line '--> <") as caught:
+        read_vtt("--> " + "<" * 100_000)
+    assert len(str(caught.value)) < 300

@@ -31,3 +31,13 @@ def test_faults_name_their_line(content, line, reason):
     with pytest.raises(AnnotationError, match=reason) as caught:
         parse_sbv(content, PATH)
     assert caught.value.line == line
+
+
+def test_times_with_commas_are_no_text():
+    with pytest.raises(AnnotationError, match="malformed time line"):
+        parse_sbv("0:00:01,000,0:00:02,000\na\n", PATH)
+
+
+def test_a_line_that_is_nearly_a_time_line_many_times_over_takes_no_time():
+    line = "1:1:x," * 200_000 + " z"  # hours, were each comma tried with all that follows
+    assert parse_sbv(f"0:00:01.000,0:00:02.000\n{line}\n", PATH) == [Cue(1.0, 2.0, (line,))]

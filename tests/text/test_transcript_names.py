@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from narravid.errors import AnnotationError
 from narravid.text.transcript_names import TRANSCRIPT_SUFFIXES, TranscriptFolder
 from narravid.text.transcripts import load_transcript
 
@@ -75,3 +76,13 @@ def test_every_kind_that_is_found_can_be_read(tmp_path):
         path.write_text(contents.get(suffix, xml))
         (caption,) = load_transcript(path).track
         assert (caption.text, caption.span.start_seconds, caption.span.end_seconds) == ("stir it", 1, 2)
+
+
+def test_a_link_to_itself_spoils_nothing_but_its_own_video(tmp_path):
+    (tmp_path / "loop.vtt").symlink_to("loop.vtt")
+    folder = folder_of(tmp_path, "clip.vtt")
+    assert folder.find("clip") == tmp_path / "clip.vtt"
+    found = folder.find("loop")
+    assert found is not None
+    with pytest.raises(AnnotationError, match=r"loop\.vtt: cannot be opened"):
+        load_transcript(found)

@@ -14,11 +14,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from narravid.annotation_fields import shown
 from narravid.errors import AnnotationError
 from narravid.text.captions import Caption, CaptionTrack, Transcript
 from narravid.types import Span
 
-__all__ = ["Cue", "CueFormat", "parse_cues", "plain_lines", "transcript_of_cues", "unroll_cues"]
+__all__ = [
+    "Cue",
+    "CueFormat",
+    "parse_cues",
+    "plain_lines",
+    "read_times",
+    "split_lines",
+    "transcript_of_cues",
+    "unroll_cues",
+]
 
 CueFormat = Literal["vtt", "srt"]
 
@@ -35,6 +45,8 @@ _STAMP = r"(?:(\d{1,5}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?:\s.*)?")
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _TAG = re.compile(r"<(?:/?[A-Za-z][^<>]*|\d[\d:.,]*)>|\{\\[^{}]*\}")
+_ENDLESS_REFERENCE = re.compile(r"&#[0-9]{1000,};?")
+"""Python does not read numbers of thousands of digits; no character has one."""
 _VTT_REMARK = re.compile(r"(?:NOTE|STYLE|REGION)(?:[ \t].*)?")
 
 
@@ -68,7 +80,7 @@ def parse_cues(content: str, path: Path, *, cue_format: CueFormat) -> list[Cue]:
         AnnotationError: If the header is missing, a time line is malformed or ends before it starts, or text
             stands without a time line.
     """
-    lines = list(enumerate(_LINE_BREAK.split(content), start=1))
+    lines = list(enumerate(split_lines(content), start=1))
     if not content.strip():
         raise AnnotationError(path, "the file is empty; fetch it again or delete it", line=1)
     if cue_format == "vtt":
@@ -83,7 +95,7 @@ def parse_cues(content: str, path: Path, *, cue_format: CueFormat) -> list[Cue]:
             # players show text behind a blank line as part of the cue before it, so it is spoken there
             cues[-1] = replace(cues[-1], lines=cues[-1].lines + _text_of(block))
         elif not (cue_format == "vtt" and _VTT_REMARK.fullmatch(block[0][1])):
-            raise AnnotationError(path, f"text without a time line: {block[0][1]!r}", line=block[0][0])
+            raise AnnotationError(path, f"text without a time line: {shown(block[0][1])}", line=block[0][0])
     return cues
 
 
@@ -113,7 +125,7 @@ def _check_before_times(head: Sequence[Line], path: Path, cue_format: CueFormat)
     allowed = 1 if cue_format == "vtt" or is_number else 0
     if len(filled) > allowed:
         number, line = filled[0]
-        raise AnnotationError(path, f"text without a time line: {line!r}", line=number)
+        raise AnnotationError(path, f"text without a time line: {shown(line)}", line=number)
 
 
 def _cues_of_block(block: Sequence[Line], times_at: Sequence[int], path: Path) -> list[Cue]:
@@ -124,20 +136,47 @@ def _cues_of_block(block: Sequence[Line], times_at: Sequence[int], path: Path) -
         text = block[place + 1 : next_place]
         if is_numbered and next_place < len(block) and text and text[-1][1].strip().isdecimal():
             text = text[:-1]  # the number of the next cue, not a word
-        start_seconds, end_seconds = _read_times(block[place], path)
+        number, line = block[place]
+        start_seconds, end_seconds = read_times(line, _TIMES, path=path, number=number)
         cues.append(Cue(start_seconds, end_seconds, _text_of(text)))
     return cues
 
 
-def _read_times(numbered: Line, path: Path) -> tuple[float, float]:
-    number, line = numbered
-    match = _TIMES.fullmatch(line)
+def split_lines(content: str) -> list[str]:
+    """The lines of a subtitle file, whatever the system it was written on; nothing else ends a line."""
+    return _LINE_BREAK.split(content)
+
+
+def read_times(
+    line: str,
+    pattern: re.Pattern[str],
+    *,
+    path: Path,
+    number: int,
+    expected: str = "HH:MM:SS.mmm --> HH:MM:SS.mmm",
+) -> tuple[float, float]:
+    """The times of a time line.
+
+    Args:
+        line: The line.
+        pattern: Matches all of it; its groups are hours, minutes, seconds and their decimals, twice.
+        path: Named in errors.
+        number: Of the line, for errors.
+        expected: What the pattern stands for, for errors.
+
+    Returns:
+        (start, end) in seconds.
+
+    Raises:
+        AnnotationError: If the line is another, or the end lies before the start.
+    """
+    match = pattern.fullmatch(line)
     if match is None:
-        expected = "HH:MM:SS.mmm --> HH:MM:SS.mmm"
-        raise AnnotationError(path, f"malformed time line {line.strip()!r}, expected {expected}", line=number)
+        reason = f"malformed time line {shown(line.strip())}, expected {expected}"
+        raise AnnotationError(path, reason, line=number)
     start_seconds, end_seconds = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
     if end_seconds < start_seconds:
-        raise AnnotationError(path, f"the cue ends before it starts: {line.strip()!r}", line=number)
+        raise AnnotationError(path, f"the cue ends before it starts: {shown(line.strip())}", line=number)
     return start_seconds, end_seconds
 
 
@@ -153,7 +192,7 @@ def _text_of(lines: Sequence[Line]) -> tuple[str, ...]:
 
 def plain_lines(content: str) -> tuple[str, ...]:
     """The lines of a cue's text without tags, entities and superfluous white space; tags may span lines."""
-    plain = html.unescape(_TAG.sub("", content))
+    plain = html.unescape(_ENDLESS_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", _TAG.sub("", content)))
     return tuple(" ".join(line.split()) for line in plain.split("\n") if line.strip())
 
 

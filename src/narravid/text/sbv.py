@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from narravid.annotation_fields import shown
 from narravid.errors import AnnotationError
-from narravid.text.cues import Cue, plain_lines
+from narravid.text.cues import Cue, plain_lines, read_times, split_lines
 
 __all__ = ["parse_sbv"]
 
 _STAMP = r"(\d{1,5}):([0-5]?\d):([0-5]?\d)\.(\d{1,3})"
 _TIMES = re.compile(rf"\s*{_STAMP}\s*,\s*{_STAMP}\s*")
-_LIKE_TIMES = re.compile(r"\s*\d+:\d+:\S+,\s*\d+:\d+:\S+\s*")
-_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+_LIKE_TIMES = re.compile(r"\s*\d+:\d+:[^\s:]+,\s*\d+:\d+:\S+\s*")
+_EXPECTED = "H:MM:SS.mmm,H:MM:SS.mmm"
 
 
 def parse_sbv(content: str, path: Path) -> list[Cue]:
@@ -35,30 +36,15 @@ def parse_sbv(content: str, path: Path) -> list[Cue]:
     cues: list[Cue] = []
     times: tuple[float, float] | None = None
     lines: list[str] = []
-    for number, line in enumerate([*_LINE_BREAK.split(content), ""], start=1):
+    for number, line in enumerate([*split_lines(content), ""], start=1):
         if _LIKE_TIMES.fullmatch(line) or not line.strip():
             if times is not None:
                 cues.append(Cue(*times, plain_lines("\n".join(lines))))
-            times, lines = (_read_times(line, path, number) if line.strip() else None), []
+            times, lines = None, []
+            if line.strip():
+                times = read_times(line, _TIMES, path=path, number=number, expected=_EXPECTED)
         elif times is None:
-            raise AnnotationError(path, f"text without a time line: {line.strip()!r}", line=number)
+            raise AnnotationError(path, f"text without a time line: {shown(line.strip())}", line=number)
         else:
             lines.append(line)
     return cues
-
-
-def _read_times(line: str, path: Path, number: int) -> tuple[float, float]:
-    match = _TIMES.fullmatch(line)
-    if match is None:
-        reason = f"malformed time line {line.strip()!r}, expected H:MM:SS.mmm,H:MM:SS.mmm"
-        raise AnnotationError(path, reason, line=number)
-    parts = match.groups()
-    start_seconds, end_seconds = _seconds(*parts[:4]), _seconds(*parts[4:])
-    if end_seconds < start_seconds:
-        raise AnnotationError(path, f"the cue ends before it starts: {line.strip()!r}", line=number)
-    return start_seconds, end_seconds
-
-
-def _seconds(hours: str, minutes: str, seconds: str, fraction: str) -> float:  # the four parts of a stamp
-    milliseconds = int(fraction.ljust(3, "0"))
-    return ((int(hours) * 60 + int(minutes)) * 60_000 + int(seconds) * 1000 + milliseconds) / 1000

@@ -39,7 +39,7 @@ class TranscriptFolder:
 
     def __init__(self, folder: Path, *, video_suffixes: Collection[str] = ()) -> None:
         self._folder = folder
-        names = sorted(entry.name for entry in _entries(folder) if entry.is_file())
+        names = sorted(entry.name for entry in _entries(folder) if _is_file(entry))
         videos = {stem for stem, suffix in map(os.path.splitext, names) if suffix.lower() in video_suffixes}
         self._names: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for name in names:
@@ -72,6 +72,13 @@ def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # such as a link to itself: whoever opens it is told
+        return True
 
 
 def _preference(language: str) -> tuple[bool, bool, bool, bool, str]:
