@@ -165,6 +165,20 @@ def test_one_list_under_many_names_is_refused_before_it_fills_the_memory(tmp_pat
         list(read_caption_corpus(path))
 
 
+@pytest.mark.parametrize("kind", [b"f1", b"b4"])
+def test_a_forged_type_of_numbers_is_a_fault_of_its_video(tmp_path, kind):
+    content = pickle.dumps({"v": {"start": np.array([0.0]), "end": [1.0], "text": ["a"]}}, protocol=2)
+    (video,) = read_caption_corpus(write(tmp_path, "a.pickle", content.replace(b"f8", kind)))
+    with pytest.raises(AnnotationError, match="an array of neither numbers nor texts"):
+        video.read()
+
+
+def test_a_table_with_starts_and_ends_may_have_a_column_of_timestamps(tmp_path):
+    path = write(tmp_path, "a.csv", "video_id,start,end,text,timestamp\nv,1,2,add oil,2021-03-04\n")
+    (video,) = read_caption_corpus(path)
+    assert [caption.span for caption in video.read().track] == [Span(1.0, 2.0)]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason", "line"),
     [
@@ -174,6 +188,7 @@ def test_one_list_under_many_names_is_refused_before_it_fills_the_memory(tmp_pat
         ("a.pickle", pickle.dumps([1]), "a dictionary with an entry for each video, got a list", None),
         ("a.csv", b"", "column missing", 1),
         ("a.csv", b"start,end,text\n0,1,a\n", "named video_id or vid", 1),
+        ("a.csv", b"start,end,text\n", "named video_id or vid", 1),
         ("a.csv", b"video_id,start,end,text\nv,0,1,a\nv,2,1,b\n", "not lie before", 3),
         ("a.csv", b"vid,timestamp,text\nv,x,a\n", "must be seconds", 2),
         ("a.csv", b"vid,timestamp,text\n,3,a\n", "is empty", 2),

@@ -261,6 +261,10 @@ def test_claims_do_not_fill_the_memory(tmp_path, name):
     tracemalloc.stop()
 
 
+def test_keys_that_cannot_be_written_out_are_refused(tmp_path):
+    assert "a number of more than 4096 bits for a key" in refusal(tmp_path, pickle.dumps({10**5000: 1}))
+
+
 def test_keys_that_take_ages_to_hash_are_refused(tmp_path):
     doubled = b"(I0\nt" + b"2\x86" * 60  # each step a pair of what was there
     assert "a tuple for a key" in refusal(tmp_path, b"\x80\x02}" + doubled + b"I1\ns.")

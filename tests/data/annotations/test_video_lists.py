@@ -55,6 +55,8 @@ def test_an_id_of_the_list_goes_before_the_name_of_the_file(tmp_path):
             "file\na.mp4\n",
             "line 1: no column says where the videos lie; it is named video_path or",
         ),
+        ("list.csv", "file\n", "line 1: no column says where the videos lie"),
+        ("list.csv", "", "line 1: no column says where the videos lie"),
         ("list.csv", "path\na.mp4\n \n", "line 3, field 'path': is empty"),
         ("list.json", '{"a": 3}', "field 'a': must be a text"),
         ("list.json", "[]", "must hold an object"),

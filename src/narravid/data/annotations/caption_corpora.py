@@ -10,6 +10,7 @@ from narravid.data.annotations.caption_tables import read_caption_table, read_ht
 from narravid.data.annotations.howto100m import read_caption_json, read_caption_pickle
 from narravid.data.annotations.video_captions import VideoCaptions
 from narravid.errors import AnnotationError
+from narravid.text.caption_columns import COLUMNS
 
 __all__ = ["CORPUS_SUFFIXES", "read_caption_corpus"]
 
@@ -38,10 +39,10 @@ def read_caption_corpus(path: Path) -> Iterator[VideoCaptions]:
         yield from read_caption_json(path)
     elif suffix != ".csv":
         yield from read_caption_pickle(path)
-    elif "timestamp" in _header(path):
-        yield from read_htm_aa(path)
-    else:
+    elif set(COLUMNS) <= set(header := _header(path)) or "timestamp" not in header:
         yield from read_caption_table(path)
+    else:
+        yield from read_htm_aa(path)
 
 
 def _header(path: Path) -> list[str]:

@@ -8,14 +8,14 @@ which the video shows what it says; the videos last 64 to 2,000 s, and `vid_to_p
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from narravid.annotation_files import read_table
 from narravid.data.annotations.video_captions import VideoCaptions
 from narravid.errors import AnnotationError
-from narravid.text.caption_columns import caption_text
+from narravid.text.caption_columns import COLUMNS, caption_text
 from narravid.text.captions import Caption, CaptionTrack, Transcript
 from narravid.types import Span
 
@@ -80,13 +80,16 @@ def read_caption_table(path: Path) -> Iterator[VideoCaptions]:
         AnnotationError: If the table has a fault.
     """
     videos: dict[str, _Rows] = {}
-    for row in read_table(path, ("start", "end", "text")):
-        column = next((name for name in VIDEO_COLUMNS if name in row), None)
-        if column is None:
-            raise AnnotationError(path, "no column says which video; it is named video_id or vid", line=1)
+    for row in read_table(path, COLUMNS, check_header=partial(_require_video, path)):
+        column = next(name for name in VIDEO_COLUMNS if name in row)
         rows = videos.setdefault(row.text(column), _Rows())
         rows.append(row.span("start", "end"), caption_text(row, "text").strip())
     yield from _videos_of(videos)
+
+
+def _require_video(path: Path, columns: Sequence[str]) -> None:
+    if columns and not any(name in columns for name in VIDEO_COLUMNS):
+        raise AnnotationError(path, "no column says which video; it is named video_id or vid", line=1)
 
 
 def _videos_of(videos: dict[str, _Rows]) -> Iterator[VideoCaptions]:

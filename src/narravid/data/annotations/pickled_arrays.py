@@ -13,7 +13,7 @@ import numpy as np
 
 __all__ = ["PickledArray", "PickledDataType", "array_from_buffer", "empty_array", "number_from_bytes"]
 
-_PLAIN_TYPE = re.compile(r"[biuf][1248]|[US][1-9]\d{0,6}")
+_PLAIN_TYPE = re.compile(r"b1|[iu][1248]|f[248]|[US][1-9]\d{0,6}")
 """Truth values, whole and real numbers, and texts; no dates, records or objects."""
 
 

@@ -64,6 +64,10 @@ PLAIN_OPCODES = frozenset([
 """Steps that are taken as Python takes them, by the names of `pickletools`."""
 
 
+MAX_KEY_BITS = 4096
+"""Longer numbers are no names, and Python does not write them out."""
+
+
 class _RefusedError(Exception):
     """The file wants what plain data does not need."""
 
@@ -193,6 +197,8 @@ def _put(target: object, items: list[Any]) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if type(key) not in (str, bytes, int):  # a nested tuple takes ages to hash
             raise _RefusedError(f"it has a {type(key).__name__} for a key")
+        if type(key) is int and key.bit_length() > MAX_KEY_BITS:
+            raise _RefusedError(f"it has a number of more than {MAX_KEY_BITS} bits for a key")
         target[key.decode("utf-8") if type(key) is bytes else key] = value
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from narravid.annotation_files import read_document, read_lines, read_table
@@ -43,14 +44,16 @@ def read_video_list(path: Path) -> Iterator[ListedVideo]:
         for video_id in document.keys():  # noqa: SIM118 - no dictionary
             yield ListedVideo(document.text(video_id), str(video_id))
         return
-    for row in read_table(path, ()):
-        path_column = next((column for column in PATH_COLUMNS if column in row), None)
-        if path_column is None:
-            known = " or ".join(PATH_COLUMNS)
-            raise AnnotationError(path, f"no column says where the videos lie; it is named {known}", line=1)
-        place = row.text(path_column)
+    for row in read_table(path, (), check_header=partial(_require_path, path)):
+        place = row.text(next(column for column in PATH_COLUMNS if column in row))
         id_column = next((column for column in ID_COLUMNS if column in row), None)
         yield ListedVideo(place, Path(place).stem if id_column is None else row.text(id_column))
+
+
+def _require_path(path: Path, columns: Sequence[str]) -> None:
+    if not any(name in columns for name in PATH_COLUMNS):
+        known = " or ".join(PATH_COLUMNS)
+        raise AnnotationError(path, f"no column says where the videos lie; it is named {known}", line=1)
 
 
 def read_video_ids(path: Path) -> frozenset[str]:
