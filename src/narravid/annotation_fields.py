@@ -136,7 +136,8 @@ class Fields:
         start_seconds, end_seconds = self.seconds(start), self.seconds(end)
         if end_seconds < start_seconds or (end_seconds == start_seconds and not may_be_empty):
             relation = "not lie before" if may_be_empty else "lie after"
-            raise self.fault(f"must {relation} {start} {start_seconds:g}, got {end_seconds:g}", end)
+            name = start if isinstance(start, str) else "the start"
+            raise self.fault(f"must {relation} {name} {start_seconds:g}, got {end_seconds:g}", end)
         return Span(start_seconds, end_seconds)
 
     def choice(self, key: str | int, choices: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from narravid.annotation_fields import Fields, shown
 from narravid.errors import AnnotationError
 
 __all__ = ["read_document", "read_lines", "read_rows", "read_table", "read_text"]
+
+_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+"""What ends a line for editors; `splitlines` knows more, such as U+2028, which stands within texts."""
 
 NOT_UTF8 = "not UTF-8 text (byte {byte:#04x}); convert it, for example with iconv"
 
@@ -43,7 +47,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         AnnotationError: As for `read_text`.
     """
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(_LINE_BREAK.split(read_text(path)), 1):
         if line.strip():
             yield number, line.strip()
 

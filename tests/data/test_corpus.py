@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -64,6 +65,23 @@ def test_transcripts_may_lie_in_another_folder(tmp_path):
     videos, bad = found.videos, found.bad
     assert [(video.video_id, video.track.texts) for video in videos] == [("a", ["flat"]), ("x/b", ["nested"])]
     assert [path.name for path, _ in bad] == ["c.mp4"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+@pytest.mark.parametrize("closed", ["videos", "captions"])
+def test_a_folder_that_may_not_be_listed_is_named_and_the_others_are_read(tmp_path, closed):
+    for name in ("a", "x/b"):
+        put(tmp_path / "videos" / f"{name}.mp4", "")
+        put(tmp_path / "captions" / f"{name}.vtt")
+    folder = tmp_path / closed / "x"
+    folder.chmod(0)
+    try:
+        found = find_narrated_videos(tmp_path / "videos", captions=tmp_path / "captions")
+    finally:
+        folder.chmod(0o700)
+    assert [video.video_id for video in found.videos] == ["a"]
+    ((_, reason),) = found.faulty
+    assert "the folder cannot be listed: Permission denied" in reason
 
 
 def test_missing_folders_are_named(tmp_path):

@@ -18,6 +18,9 @@ from narravid.video.suffixes import VIDEO_SUFFIXES
 __all__ = ["FoundVideos", "NarratedVideo", "find_narrated_videos"]
 
 
+CANNOT_BE_LISTED = "the folder cannot be listed"
+
+
 @dataclass(frozen=True, slots=True)
 class NarratedVideo:
     """A video with its captions.
@@ -41,8 +44,8 @@ class FoundVideos:
 
     Attributes:
         videos: The videos with captions.
-        bad: (path, reason) of the videos that cannot be used.
-        num_unused: Videos of a caption file of many that are not among those looked for.
+        bad: (path, reason) of the videos that cannot be used, and of folders that cannot be listed.
+        num_unused: Videos of a caption file of many that are not among those looked for, or there again.
         faulty: Those of the bad ones whose captions are faulty or empty, or that are listed and not there;
             the others have no captions, or a name that another has.
     """
@@ -123,7 +126,7 @@ def find_narrated_videos(
 
 def _candidates(root: Path, video_list: Path | None, bad: list[_Unusable]) -> list[_Candidate]:
     """The video files, each under a name of its own; files that get none are added to `bad`."""
-    listed = _video_files(root) if video_list is None else _listed_files(root, video_list, bad)
+    listed = _video_files(root, bad) if video_list is None else _listed_files(root, video_list, bad)
     taken: dict[str, _Candidate] = {}
     for path, caption_id in listed:
         video_id = path.relative_to(root).with_suffix("").as_posix()
@@ -137,8 +140,12 @@ def _candidates(root: Path, video_list: Path | None, bad: list[_Unusable]) -> li
     return list(taken.values())
 
 
-def _video_files(root: Path) -> Iterator[tuple[Path, str]]:
-    for folder, folders, names in os.walk(root):
+def _video_files(root: Path, bad: list[_Unusable]) -> Iterator[tuple[Path, str]]:
+    def note_closed(error: OSError) -> None:
+        reason = f"{CANNOT_BE_LISTED}: {error.strerror}; none of its videos is used"
+        bad.append(_Unusable(Path(os.fsdecode(error.filename)), reason, is_fault=True))
+
+    for folder, folders, names in os.walk(root, onerror=note_closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
@@ -192,7 +199,10 @@ class _FolderTranscripts:
             folders = [self._captions_dir / video_path.relative_to(self._root).parent, self._captions_dir]
         for folder in folders:
             if folder not in self._listed:
-                self._listed[folder] = TranscriptFolder(folder, video_suffixes=VIDEO_SUFFIXES)
+                try:
+                    self._listed[folder] = TranscriptFolder(folder, video_suffixes=VIDEO_SUFFIXES)
+                except OSError as error:
+                    raise AnnotationError(folder, f"{CANNOT_BE_LISTED}: {error.strerror}") from error
             yield self._listed[folder]
 
 

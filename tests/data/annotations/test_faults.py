@@ -147,7 +147,13 @@ IN_DOCUMENTS = [
         "nan",
     ),
     ("HTM-Align", ["-3CEg4y7mQM", 1, 0], 2, "-3CEg4y7mQM[1][0]", "must be a whole number from 0 to 1, got 2"),
-    ("HTM-Align", ["-3CEg4y7mQM", 1, 2], 3, "-3CEg4y7mQM[1][2]", "must not lie before .* 10.739, got 3"),
+    (
+        "HTM-Align",
+        ["-3CEg4y7mQM", 1, 2],
+        3,
+        "-3CEg4y7mQM[1][2]",
+        "must not lie before the start 10.739, got 3",
+    ),
     ("HTM-Align", ["-3CEg4y7mQM", 1], [1, 2, 3], "-3CEg4y7mQM[1]", "start, end, text], got 3 values"),
     ("HTM-Align", ["-3CEg4y7mQM"], {}, "-3CEg4y7mQM", "must be an array, got {}"),
 ]

@@ -341,3 +341,9 @@ def test_blank_lines_inside_a_list_of_tasks_do_not_matter(tmp_path):
     path = tmp_path / "tasks.txt"
     path.write_bytes(b"\n\n5\r\nT\r\nu\r\n\r\n1\r\ns\r\n")
     assert read_crosstask_tasks(path) == (CrossTaskTask("5", "T", "u", ("s",)),)
+
+
+def test_only_line_ends_end_a_line(tmp_path):
+    path = tmp_path / "tasks.txt"
+    path.write_bytes("5\r\nT\u2028t\r\nu\r\n1\r\ns\x85s\r\n".encode())
+    assert read_crosstask_tasks(path) == (CrossTaskTask("5", "T\u2028t", "u", ("s\x85s",)),)
