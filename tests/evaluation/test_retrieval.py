@@ -237,7 +237,7 @@ def test_too_many_missing_clips_stop_the_evaluation(videos, decoder, tmp_path, m
         return evaluate_pairs(embedder, pairs, num_windows=1, decoder=decoder, max_bad_share=max_bad_share)
 
     if stops:
-        with pytest.raises(TooManyBadItemsError, match="3 of . items met so far are bad, more than 25%"):
+        with pytest.raises(TooManyBadItemsError, match="3 of 8 items met so far are bad, more than 25%"):
             evaluate()
     else:
         assert evaluate().share_of_pairs == 5 / 9

@@ -105,10 +105,11 @@ def test_a_table_that_is_none_stops_the_run_before_the_work(films: Path, tmp_pat
     assert decoder.decoded == []
 
 
-def write_films(folder: Path, *, num_good: int, num_bad: int) -> Path:
+def write_films(folder: Path, *, num_good: int, num_bad: int, bad_name: str = "a") -> Path:
+    """Films named "b..." and, before or after them by name, files that are none."""
     folder.mkdir()
     for number in range(num_bad):
-        (folder / f"a{number:04d}.mp4").write_text("no video")
+        (folder / f"{bad_name}{number:04d}.mp4").write_text("no video")
     for number in range(num_good):
         write_fake_video(folder / f"b{number:04d}.mp4", seconds=1.0, seed=number)
     return folder
@@ -132,3 +133,11 @@ def test_a_run_of_which_too_much_is_bad_stops(tmp_path: Path):
     fill(tmp_path / "index", [films], decoder)
     assert len(decoder.decoded) <= 2
     assert {times for _, times in table(tmp_path / "index").values()} == {3}
+
+
+def test_the_share_is_that_of_all_files_met(tmp_path: Path):
+    films = write_films(tmp_path / "films", num_good=1200, num_bad=63, bad_name="c")
+    assert len(fill(tmp_path / "index", [films]).files()) == 1200  # 4.99 %
+    (films / "c9999.mp4").write_text("no video")
+    with pytest.raises(TooManyBadItemsError, match="64 of 1264 items met so far are bad, more than 5%"):
+        fill(tmp_path / "index", [films])

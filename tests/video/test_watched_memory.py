@@ -63,6 +63,8 @@ class TestMemory:
             ):
                 with pytest.raises(DecodeError, match="[Cc]annot allocate memory|needs more memory than"):
                     attempt(vast)
+            with pytest.raises(DecodeError, match=r"needs more memory than the 0\.\d GiB"):
+                list(watched.clips(video, [0.0], ClipSpec(4000, 100.0, 224)))
             assert watched.worker_pids == [pid]
             assert len(list(watched.clips(video, [0.0, 20.0], SPEC))) == 2
             assert watched.worker_pids == [pid]

@@ -63,9 +63,9 @@ class CheckedVideo:
         if self.is_cut_short:
             return f"cut short: ends at {self.duration_seconds:.1f} s, states {self.stated_seconds:.1f} s"
         if self.num_damaged:
-            return f"damaged: {self.num_damaged} packets or frames of {self.num_frames}"
+            return f"damaged packets or frames: {self.num_damaged} of {self.num_frames}"
         if self.num_complaints:
-            return f"damaged: {self.num_complaints} faults concealed, the first: {self.first_complaint}"
+            return f"concealed faults: {self.num_complaints}, the first: {self.first_complaint}"
         return None
 
 
