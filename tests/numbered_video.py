@@ -53,7 +53,8 @@ def write_timed(path, ticks, *, time_base=Fraction(1, 1000), codec="libx264", si
         time_base: Seconds per tick.
         codec: FFmpeg's name of the encoder.
         size: (height, width).
-        settings: `rate`, `pix_fmt`, `gop_size`, `options`, `format`, `rotation` (of the display, degrees).
+        settings: `rate`, `pix_fmt`, `gop_size`, `options`, `format`, `rotation` (of the display, degrees),
+            `durations` (in ticks; of a codec that gives each frame at once).
     """
     container = av.open(str(path), "w", format=settings.get("format"))
     with container:
@@ -70,5 +71,8 @@ def write_timed(path, ticks, *, time_base=Fraction(1, 1000), codec="libx264", si
             frame = av.VideoFrame.from_ndarray(numbered_frame(number, *size), format="rgb24")
             frame = frame.reformat(format=stream.pix_fmt)
             frame.pts, frame.time_base = tick, time_base
-            container.mux(stream.encode(frame))
+            for packet in stream.encode(frame):
+                if "durations" in settings:
+                    packet.duration = settings["durations"][number]  # of a codec without delay
+                container.mux(packet)
         container.mux(stream.encode(None))

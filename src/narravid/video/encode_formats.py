@@ -20,6 +20,10 @@ __all__ = ["FormatChooser", "SegmentFile", "SegmentFormat"]
 
 DEFAULT_RATE = Fraction(25)  # frames per second, where the file does not say; steers the rate control only
 MAX_GOP_FRAMES = 2**20  # key frames are set by time
+# Nothing refers to a B-frame here: five frames of six need not be decoded where a clip does not take them.
+# With the plainer bit stream of "fastdecode" a clip takes half the time that it takes without B-frames.
+NUM_B_FRAMES = 5
+QUICK_TO_DECODE = (("tune", "fastdecode"), ("x264-params", "b-adapt=0:b-pyramid=none"))
 VP9_OPTIONS = (
     ("lossless", "1"),
     ("deadline", "realtime"),
@@ -39,11 +43,13 @@ class SegmentFormat:
         codec: Name of the encoder.
         pixel_format: What it is given.
         options: Of the encoder.
+        num_b_frames: Frames between two to which others refer.
     """
 
     codec: str
     pixel_format: str
     options: tuple[tuple[str, str], ...]
+    num_b_frames: int = 0
 
 
 class SegmentFile:
@@ -81,7 +87,7 @@ class SegmentFile:
         context.width, context.height, context.pix_fmt = first.width, first.height, format.pixel_format
         context.time_base = stream.time_base = self._clock
         context.gop_size = MAX_GOP_FRAMES
-        context.max_b_frames = 0
+        context.max_b_frames = format.num_b_frames
         context.thread_count = 1
         context.flags |= Flags.bitexact
         for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
@@ -163,8 +169,8 @@ class FormatChooser:
         return self._chosen[kind]
 
     def _lossy_format(self, frame: av.VideoFrame) -> SegmentFormat:
-        options = (("crf", str(self._crf)), *self._x264_options())
-        return SegmentFormat("libx264", frame.format.name, options)
+        options = (("crf", str(self._crf)), *self._x264_options(), *QUICK_TO_DECODE)
+        return SegmentFormat("libx264", frame.format.name, options, NUM_B_FRAMES)
 
     def _x264_options(self) -> tuple[tuple[str, str], ...]:
         return (("preset", self._preset), ("forced-idr", "1"))

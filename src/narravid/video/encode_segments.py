@@ -147,7 +147,12 @@ class _Cutter:
             self._encode(held, picture.timed.ticks - held.timed.ticks)
 
     def finish(self, end_ticks: int) -> None:
-        """The video is over; the last frame keeps its own duration, as always."""
+        """The video is over: the end of its last frame matters, which is kept of what comes last in the file.
+
+        A key frame does, as the frames before it are stored before it too.
+        """
+        if self._held is not None:
+            self._next_keyframe_ticks = min(self._next_keyframe_ticks, self._held.timed.ticks)
 
     def close(self) -> Segment:
         held, self._held = self._held, None
