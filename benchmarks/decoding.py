@@ -4,9 +4,10 @@
 
 Random clips of 224 pixels, 16 frames at 5 fps and 32 at 10 fps. Without VIDEO two files of 120 s are written,
 640x360 and 1280x720, with the default settings of x264: a key frame every 250 frames, B-frames; FOLDER keeps
-them for the next run. Every way takes its turn in every round; the table gives the median and its ratio to
-the ffmpeg program, and whether the frames are the program's. Rows of libraries that are not installed are
-left out: `pip install -e .[benchmark]` brings them (torchcodec also needs FFmpeg's libraries of the system).
+them for the next run. Of each file a pack is made, as `narravid pack` makes it, and clips are read from its
+shards. Every way takes its turn in every round; the table gives the median and its ratio to the ffmpeg
+program, and whether the frames are the program's. Rows of libraries that are not installed are left out:
+`pip install -e .[benchmark]` brings them (torchcodec also needs FFmpeg's libraries of the system).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from decoding_content import write_moving_textures
+from decoding_packs import packed_ways
 from decoding_ways import Frames, Way, ways_of_others
 from narravid.types import ClipSpec
 from narravid.video.decode import decode_clips, probe
@@ -80,7 +82,7 @@ def two_watched(
 
 
 def own_ways(stack: ExitStack) -> list[Way]:
-    """Narravid's ways of decoding clips; one for packed shards belongs here as well."""
+    """Narravid's ways of decoding clips out of the files."""
     one, two = stack.enter_context(WatchedDecoder()), stack.enter_context(WatchedDecoder(2))
     return [
         Way("in process, clip by clip", one_by_one),
@@ -164,7 +166,7 @@ def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         paths = options.videos or own_videos(options.folder or Path(temporary), options.seconds)
-        ways = [*ways_of_others(stack), *own_ways(stack)]
+        ways = [*ways_of_others(stack), *own_ways(stack), *packed_ways(stack)]
         is_identical = True
         for path in paths:
             for spec in SPECS:
