@@ -237,6 +237,23 @@ def resident_mebibytes():
     return int(STATUS.read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
+def test_no_picture_waits_for_the_garbage_collector(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4")
+    for attempt in (
+        lambda: list(decode_clips(path, [0.0, 1.0], SPEC)),
+        lambda: decode_video(path, fps=5, short_side_pixels=None),
+        lambda: probe(path),
+    ):
+        attempt()
+        gc.collect()
+        gc.disable()
+        try:
+            attempt()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+
 @pytest.mark.skipif(not STATUS.exists(), reason="reads the memory in use from /proc")
 def test_memory_does_not_grow(tmp_path):
     path = tmp_path / "a.mp4"

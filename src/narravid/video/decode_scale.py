@@ -11,6 +11,7 @@ import av
 import av.filter
 import numpy as np
 import numpy.typing as npt
+from av.sidedata.sidedata import SideDataContainer
 
 from narravid.errors import DecodeError
 
@@ -61,7 +62,8 @@ class ShortSide:
 
 def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """Signs (a, b, c, d) of the 2x2 part of the display matrix, taken to the nearest right angle."""
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    # `frame.side_data` would be kept by the frame and keep the frame: a picture that waits to be collected.
+    side_data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # a gap in PyAV's stubs
     if side_data is None:
         return UNROTATED
     a, b, _, c, d = struct.unpack_from("=5i", memoryview(cast("Buffer", side_data)))
