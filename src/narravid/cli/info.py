@@ -1,4 +1,4 @@
-"""`narravid info FILE_OR_MODEL`: what a video, a model or an index is."""
+"""`narravid info FILE_OR_MODEL`: what a video, a model, an index or a pack is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import tyro
 
 from narravid.cli.fact_lines import fact_lines
 from narravid.config import to_dict
+from narravid.data.pack_facts import pack_facts
+from narravid.data.packs import is_pack
 from narravid.errors import NarravidError
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
@@ -28,11 +30,11 @@ MODEL_SUFFIXES = {".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar"}
 
 @dataclass(frozen=True)
 class Info:
-    """Say what a video file, a model (folder, run or checkpoint) or an index is.
+    """Say what a video file, a model (folder, run or checkpoint), an index or a pack is.
 
     Attributes:
-        target: Video file, model folder, run folder, published checkpoint or name, hf:organisation/name, or
-            index folder.
+        target: Video file, model folder, run folder, published checkpoint or name, hf:organisation/name,
+            index folder, or folder or address of a pack, also of one in the making.
         json: Print one JSON object instead of lines.
     """
 
@@ -50,12 +52,14 @@ class Info:
 
 
 def _facts(target: str) -> dict[str, Any]:
+    if is_pack(target):
+        return {"kind": "pack", **pack_facts(target)}
     path = Path(target)
     if not path.exists() and (target in ENTRIES or target.startswith(HUGGING_FACE_PREFIX)):
         return {"kind": "model", **model_facts(load(target))}
     if not path.exists():
         raise NarravidError(
-            f"{path}: no such file or folder; name a video, a model, a run folder or an index"
+            f"{path}: no such file or folder; name a video, a model, a run folder, an index or a pack"
         )
     if path.is_file() and path.suffix.lower() not in MODEL_SUFFIXES:
         return _video_facts(path)

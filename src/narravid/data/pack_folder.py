@@ -22,6 +22,7 @@ from narravid.data.pack_format import (
     PackError,
     PackInfo,
     parse_info,
+    rows_place,
     shard_name,
     write_info,
 )
@@ -177,7 +178,7 @@ class PackFolder:
         return self._parts / f"of-{part.count}" / f"part-{part.number}"
 
     def _rows_path(self, shard: int) -> Path:
-        return self._parts / Path(shard_name(shard)).with_suffix(".arrow").name
+        return self.folder / rows_place(shard)
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -18,7 +18,8 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from narravid.config import from_dict, to_dict
 from narravid.errors import ConfigError, NarravidError
@@ -37,6 +38,8 @@ __all__ = [
     "PackedSegment",
     "PackedVideo",
     "parse_info",
+    "parse_plan",
+    "rows_place",
     "segment_name",
     "shard_name",
     "write_info",
@@ -69,6 +72,11 @@ class PackError(NarravidError):
 def shard_name(shard: int) -> str:
     """File name of a shard."""
     return f"shard-{shard:06d}.tar"
+
+
+def rows_place(shard: int) -> str:
+    """Where the rows of a shard's videos lie while the pack is made; there once the shard is done."""
+    return str(PurePosixPath(PLAN_PLACE).with_name(f"shard-{shard:06d}.arrow"))
 
 
 def segment_name(video: int, segment: int) -> str:
@@ -227,6 +235,38 @@ def parse_info(content: bytes, where: str) -> PackInfo:
     Raises:
         PackError: If it is damaged, of something else, or of another version; says what to do.
     """
+    said = _parse_description(content, where)
+    try:
+        return from_dict(PackInfo, said, source=where)
+    except ConfigError as error:
+        raise PackError(where, f"does not fit the format ({error}); pack the archive again") from error
+
+
+def parse_plan(content: bytes, where: str) -> tuple[PackSettings, int]:
+    """Read what a pack in the making says of itself: the content of `PLAN_PLACE`.
+
+    Args:
+        content: The bytes of the file.
+        where: The file or its address; named in errors.
+
+    Returns:
+        How it is made, and how many videos it will hold.
+
+    Raises:
+        PackError: If it is damaged, of something else, or of another version; says what to do.
+    """
+    said = _parse_description(content, where)
+    num_videos = said.get("num_videos")
+    if type(num_videos) is not int or num_videos < 1:
+        raise PackError(where, f"field 'num_videos': {num_videos!r} is no number of videos; pack again")
+    try:
+        return from_dict(PackSettings, said.get("settings", {}), source=where), num_videos
+    except ConfigError as error:
+        raise PackError(where, f"does not fit the format ({error}); pack the archive again") from error
+
+
+def _parse_description(content: bytes, where: str) -> dict[str, Any]:
+    """The JSON object of a pack of this version."""
     try:
         said = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -240,7 +280,5 @@ def parse_info(content: bytes, where: str) -> PackInfo:
             f"field 'format_version': the pack is of version {version!r}, this Narravid reads version"
             f" {FORMAT_VERSION}; pack the archive again, or use the Narravid that made it",
         )
-    try:
-        return from_dict(PackInfo, said, source=where)
-    except ConfigError as error:
-        raise PackError(where, f"does not fit the format ({error}); pack the archive again") from error
+    description: dict[str, Any] = said
+    return description

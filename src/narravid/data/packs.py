@@ -19,7 +19,7 @@ from narravid.models.cache import default_cache
 from narravid.progress import progress_bar
 from narravid.text.captions import CaptionTrack
 
-__all__ = ["Pack", "PackVideos", "is_pack", "open_pack"]
+__all__ = ["Pack", "PackVideos", "is_pack", "open_pack", "read_info"]
 
 TABLE_PART_BYTES = 16 * 2**20
 BYTES_PER_MB = 1_000_000
@@ -95,14 +95,7 @@ def open_pack(root: str | Path) -> Pack:
         PackError: If there is no complete pack, it is damaged, or of another version.
     """
     files = pack_files(root)
-    content = files.read(INFO_NAME)
-    if content is None:
-        raise PackError(
-            root,
-            f"there is no {INFO_NAME}, so this is no pack or one that is not complete; finish it with the"
-            " same `narravid pack ...` command, which goes on where it stopped, or copy all of its files",
-        )
-    info = parse_info(content, files.place(INFO_NAME))
+    info = read_info(files)
     is_local = isinstance(files, LocalFiles)
     table = Path(files.place(VIDEOS_NAME)) if is_local else _copied_table(files, info)
     rows = read_videos(table)
@@ -113,6 +106,22 @@ def open_pack(root: str | Path) -> Pack:
             f" {info.num_videos} in {info.videos_bytes:,}: they are of different packs; copy the pack again",
         )
     return Pack(str(root), info, rows, files)
+
+
+def read_info(files: PackFiles) -> PackInfo:
+    """What a pack says of itself.
+
+    Raises:
+        PackError: If there is no complete pack, it is damaged, or of another version.
+    """
+    content = files.read(INFO_NAME)
+    if content is None:
+        raise PackError(
+            files.root,
+            f"there is no {INFO_NAME}, so this is no pack or one that is not complete; finish it with the"
+            " same `narravid pack ...` command, which goes on where it stopped, or copy all of its files",
+        )
+    return parse_info(content, files.place(INFO_NAME))
 
 
 def _copied_table(files: PackFiles, info: PackInfo) -> Path:
