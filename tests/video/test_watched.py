@@ -216,6 +216,33 @@ def test_close_ends_the_processes_and_is_not_final(video):
     watched.close()
 
 
+@pytest.mark.parametrize("is_started", [False, True])
+def test_a_read_in_another_thread_fails_like_a_file_when_the_decoder_is_closed(video, tmp_path, is_started):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    watched = WatchedDecoder(stall_seconds=60.0)
+    if is_started:
+        watched.probe(video)
+    caught: list[Exception] = []
+
+    def read() -> None:
+        try:
+            watched.probe(tmp_path / "pipe.mp4")
+        except Exception as error:
+            caught.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while not watched._busy:
+        time.sleep(0.001)
+    time.sleep(0.1 if is_started else 0.0)
+    watched.close()
+    reader.join()
+    (error,) = caught
+    assert isinstance(error, DecodeError)
+    assert error.reason == "the decoder was closed meanwhile"
+    assert watched.worker_pids == []
+
+
 def test_modules_of_the_working_folder_are_not_imported(video, tmp_path, monkeypatch):
     for name in ("av", "torch", "json", "socket", "resource"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")

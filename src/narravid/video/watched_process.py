@@ -23,6 +23,7 @@ __all__ = ["DecodingProcess", "ProcessLostError"]
 START_SECONDS = 120.0  # importing takes seconds on a busy machine; a start is never the file's fault
 CANCEL_SECONDS = 2.0
 EXIT_SECONDS = 5.0
+ENDED = "the decoder was closed meanwhile"
 
 # Isolated mode keeps the working folder from shadowing modules; the parent's path is then set as it is. The
 # program does not touch the parent's main module, so that may be a script, a test run or `python -c`. The
@@ -42,7 +43,7 @@ _PACKAGE_FOLDER = str(Path(__file__).resolve().parent.parent)
 
 
 class ProcessLostError(Exception):
-    """The decoding process died, fell silent or talked nonsense; it has been ended."""
+    """The decoding process died, fell silent, talked nonsense or was ended by another thread; it is gone."""
 
 
 class DecodingProcess:
@@ -92,7 +93,7 @@ class DecodingProcess:
 
         Raises:
             NarravidError: If the process does not start.
-            ProcessLostError: If it is dead.
+            ProcessLostError: If it is dead, or another thread ends it.
         """
         self._await_ready()
         self._number += 1
@@ -108,11 +109,11 @@ class DecodingProcess:
             stall_seconds: How long to wait for any sign of life.
 
         Raises:
-            ProcessLostError: If the process died or gave no sign of life for so long.
+            ProcessLostError: If the process died, gave no sign of life, or another thread ends it.
         """
-        self._socket.settimeout(stall_seconds)
         while True:
             try:
+                self._socket.settimeout(stall_seconds)
                 message, array = receive(self._socket)
             except TimeoutError:
                 self.end()
@@ -144,10 +145,12 @@ class DecodingProcess:
     def _await_ready(self) -> None:
         if self._is_ready:
             return
-        self._socket.settimeout(START_SECONDS)
         try:
+            self._socket.settimeout(START_SECONDS)
             message, _ = receive(self._socket)
         except (EOFError, OSError, MessageError):
+            if not self._finalizer.alive:
+                raise ProcessLostError(ENDED) from None
             last_words = self._last_words()
             self.end()
             raise NarravidError(f"the decoding process does not start: {last_words}") from None
@@ -160,6 +163,8 @@ class DecodingProcess:
         """Why the process is gone."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_SECONDS)
+        if not self._finalizer.alive:
+            return ProcessLostError(ENDED)
         status = self._process.returncode
         last_words = self._last_words()
         self.end()
