@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from narravid.bad_items import TooManyBadItemsError
+from narravid.data import narrated
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport, narrated_loader
-from narravid.data.narrated import ClipSampling, NarratedDataset
+from narravid.data.narrated import ClipSampling, NarratedDataset, NoUsableVideoError
 from narravid.data.order import BatchOrder
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import DecodeError, NarravidError
@@ -385,6 +386,37 @@ def test_too_many_bad_videos_stop_the_run(corpus, tmp_path, num_workers):
         load(dataset, batch_size=8, num_workers=num_workers, report=report)
     assert list(report.bad.reasons) == [str(tmp_path / "broken.mp4")]
     assert len(load(dataset, batch_size=8, report=LoadingReport(max_bad_share=0.2))) == 1
+
+
+def test_the_share_is_that_of_items_however_often_their_replacements_are_bad_too(corpus, tmp_path):
+    names = ("first", "second", "third")
+    for name in names:
+        (tmp_path / f"{name}.mp4").write_bytes(b"no video")
+    bad = [NarratedVideo(tmp_path / f"{name}.mp4", corpus[0].track, name) for name in names]
+    half, more = make_dataset([*corpus[:2], *bad[:2]]), make_dataset([corpus[0], *bad])
+    report = LoadingReport(max_bad_share=0.5)
+    for epoch in range(20):
+        load(half, batch_size=4, epoch=epoch, report=report)
+    assert report.bad.num_met > 2 * 20  # a bad one stood in for a bad one now and then
+    for seed in range(5):
+        with pytest.raises(TooManyBadItemsError, match="^3 of 4 items met so far are bad, more than 50%"):
+            load(more, batch_size=4, seed=seed, report=LoadingReport(max_bad_share=0.5))
+
+
+def test_what_was_met_before_an_item_without_a_usable_video_is_reported_too(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(narrated, "MAX_REPLACEMENTS", 2)
+    bad = [tmp_path / f"{number}.mp4" for number in range(7)]
+    for path in bad:
+        path.write_bytes(b"no video")
+    dataset = make_dataset([corpus[0], *(NarratedVideo(path, corpus[0].track, path.stem) for path in bad)])
+    num_others = []
+    for seed in range(10):
+        report = LoadingReport(max_bad_share=1.0)
+        with pytest.raises(NoUsableVideoError) as caught:
+            load(dataset, batch_size=8, seed=seed, report=report)
+        num_others.append(report.bad.num_met - len(caught.value.replaced))
+    assert min(num_others) == 0  # the first item already
+    assert max(num_others) > 0
 
 
 def test_a_bad_video_that_an_epoch_bears_does_not_stop_it_when_resumed(corpus, tmp_path):

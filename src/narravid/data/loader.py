@@ -171,23 +171,27 @@ class _Judged:
 
     def batch(self, load: _BatchLoad, items: Iterator[NarratedItem]) -> NarratedBatch:
         """Count the items of a batch and put it together."""
+        loaded: list[NarratedItem] = []
         try:
-            loaded = list(items)
+            for item in items:
+                self._report.add(item)
+                self._count(item.replaced)
+                loaded.append(item)
         except NoUsableVideoError as error:
-            self._add_replaced(error.replaced)
+            self._count(error.replaced)
             raise
-        for item in loaded:
-            self._num_items += 1
-            self._report.add(item)
-            self._add_replaced(item.replaced)
         share = self._report.max_bad_share
         self._bad.check_share(self._num_items, num_expected=self._num_expected, max_share=share)
         return load.collate(loaded)
 
-    def _add_replaced(self, replaced: Sequence[tuple[str, str]]) -> None:
+    def _count(self, replaced: Sequence[tuple[str, str]]) -> None:
+        self._num_items += 1
         for path, reason in replaced:
-            self._bad.add(path, reason)
             self._report.add_replaced(path, reason)
+        # Only the video whose turn it was: were the bad ones counted that stood in for it, an archive would
+        # have a larger share of them than it has.
+        for path, reason in replaced[:1]:
+            self._bad.add(path, reason)
 
 
 def _load_ahead(
