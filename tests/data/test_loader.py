@@ -403,6 +403,15 @@ def test_the_share_is_that_of_items_however_often_their_replacements_are_bad_too
             load(more, batch_size=4, seed=seed, report=LoadingReport(max_bad_share=0.5))
 
 
+@pytest.mark.parametrize("batch_size", [7, 19])
+def test_an_archive_with_as_many_bad_videos_as_are_borne_is_trained_on(corpus, tmp_path, batch_size):
+    dataset = make_dataset(with_broken(corpus, tmp_path, num_good=19), FileClips())
+    report = LoadingReport()
+    for epoch in range(4):
+        load(dataset, batch_size=batch_size, epoch=epoch, report=report)
+    assert report.bad.num_met > 0
+
+
 def test_what_was_met_before_an_item_without_a_usable_video_is_reported_too(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(narrated, "MAX_REPLACEMENTS", 2)
     bad = [tmp_path / f"{number}.mp4" for number in range(7)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -92,20 +93,48 @@ def test_an_archive_with_20_percent_bad_files_stops_the_run_with_a_table(tmp_pat
     assert met_in(run).keys() == bad
 
 
-def test_a_resumed_run_keeps_what_was_found_before(tmp_path):
+def lines_of(run: Path, caplog) -> tuple[str, str]:
+    """The table of a run, and the line at its end."""
+    return (run / "bad_items.csv").read_text(), caplog.messages[-1]
+
+
+def test_a_run_counts_the_same_wherever_it_was_cut_and_resumed(tmp_path, caplog):
     videos = tmp_path / "videos"
     write_archive(videos, num_videos=40, bad={"garbage": 1, "silent": 1})
     run = tmp_path / "run"
-    recipe_of(videos, batch_size=13, num_steps=6).train(run)
-    assert met_in(run).keys() == {"garbage0", "silent1"}
-    _, (_, newest) = sorted(checkpoint.list_checkpoints(run))
-    newest.unlink()
-    table = BadItems.read(run / "bad_items.csv")
-    table.add("/elsewhere/gone.mp4", "cut short")
-    table.write(run / "bad_items.csv")
-    resume_run(run)
-    assert met_in(run).keys() == {"garbage0", "silent1", "gone"}
-    assert (met_in(run)["silent1"], met_in(run)["gone"]) == (1, 1)
+    recipe_of(videos, batch_size=13, num_steps=8).train(run)
+    whole = lines_of(run, caplog)
+    assert met_in(run) == {"garbage0": 3, "silent1": 1}
+    assert "drew 104 clips in 104 visits" in whole[1]
+    for _ in range(2):  # the second time nothing is left of the run but its settings
+        *_, (_, newest) = checkpoint.list_checkpoints(run)
+        newest.unlink()
+        caplog.clear()
+        resume_run(run)
+        assert lines_of(run, caplog) == whole
+        for _, path in checkpoint.list_checkpoints(run)[:-1]:
+            path.unlink()
+    caplog.clear()
+    assert resume_run(run).resumed_at == 8
+    assert lines_of(run, caplog) == whole
+
+
+def test_a_run_that_stopped_at_too_many_goes_on_with_what_was_met_until_its_checkpoint(tmp_path):
+    videos = tmp_path / "videos"
+    write_archive(videos, num_videos=40, bad={"garbage": 2})
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    borne = recipe_of(videos, batch_size=13, num_steps=4)
+    borne = dataclasses.replace(borne, trainer=dataclasses.replace(borne.trainer, checkpoint_every_steps=1))
+    borne.train(whole)
+    strict = dataclasses.replace(borne, data=dataclasses.replace(borne.data, max_bad_share=0.03))
+    with pytest.raises(TooManyBadItemsError):
+        strict.train(run)
+    assert checkpoint.list_checkpoints(run)
+    config = json.loads((run / "config.json").read_text())
+    config["config"]["data"]["max_bad_share"] = 0.05
+    (run / "config.json").write_text(json.dumps(config))
+    assert resume_run(run).resumed_at > 0
+    assert met_in(run) == met_in(whole)
 
 
 def test_a_run_that_stops_for_another_reason_leaves_its_table_too(tmp_path):

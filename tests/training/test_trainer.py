@@ -102,24 +102,59 @@ def test_a_lost_number_stops_the_run_before_the_weights_change_and_keeps_the_bat
     assert bool(batch.isnan().all())
 
 
-def test_what_the_data_met_is_recorded_before_each_checkpoint_and_when_training_ends_or_stops(tmp_path):
-    recorded = []
+class Met:
+    """How many batches a run was given, and what it had when that was written down."""
 
-    def data(last_step: int) -> TrainingData[torch.Tensor]:
-        def batches(epoch, start_batch):
-            for index in range(start_batch, 3):
-                if 3 * epoch + index == last_step:
-                    raise OSError("the disk is gone")
-                yield torch.ones(4, 1)
+    def __init__(self, run) -> None:
+        self.run = run
+        self.num_batches = 0
+        self.written: list[tuple[int, int]] = []
 
-        return TrainingData(batches, 3, lambda: recorded.append(len(checkpoint.list_checkpoints(tmp_path))))
+    def write(self) -> None:
+        self.written.append((self.num_batches, len(checkpoint.list_checkpoints(self.run))))
 
+    def state_dict(self) -> dict[str, int]:
+        return {"num_batches": self.num_batches}
+
+    def load_state_dict(self, state) -> None:
+        self.num_batches = state["num_batches"]
+
+
+def counted(met: Met, *, last_step: int = 99) -> TrainingData[torch.Tensor]:
+    def batches(epoch, start_batch):
+        for index in range(start_batch, 3):
+            if 3 * epoch + index == last_step:
+                raise OSError("the disk is gone")
+            met.num_batches += 1
+            yield torch.ones(4, 1)
+
+    return TrainingData(batches, 3, met)
+
+
+def test_what_the_data_met_is_written_before_each_checkpoint_and_when_training_ends_or_stops(tmp_path):
+    met = Met(tmp_path)
+    data = counted(met, last_step=5)
     with pytest.raises(OSError, match="the disk is gone"):
-        make_trainer(tmp_path, LineTask(), data=data(5), checkpoint_every_steps=2).fit()
-    assert recorded == [0, 1, 2]
-    recorded.clear()
-    make_trainer(tmp_path, LineTask(), data=data(99), checkpoint_every_steps=2).fit(resume=True)
-    assert recorded == [2, 2]
+        make_trainer(tmp_path, LineTask(), data=data, checkpoint_every_steps=2).fit()
+    assert met.written == [(2, 0), (4, 1), (5, 2)]
+
+
+@pytest.mark.parametrize("last_step", [1, 2, 3, 5])
+def test_what_the_data_met_after_the_checkpoint_is_not_counted_twice(tmp_path, last_step):
+    data = counted(Met(tmp_path), last_step=last_step)
+    with pytest.raises(OSError, match="the disk is gone"):
+        make_trainer(tmp_path, LineTask(), data=data, checkpoint_every_steps=2).fit()
+    met = Met(tmp_path)
+    make_trainer(tmp_path, LineTask(), data=counted(met), checkpoint_every_steps=2).fit(resume=True)
+    assert met.num_batches == 6
+
+
+def test_a_checkpoint_without_a_record_is_gone_on_with(tmp_path):
+    make_trainer(tmp_path, LineTask(), num_steps=6, checkpoint_every_steps=2).fit()
+    checkpoint.checkpoint_path(tmp_path, 6).unlink()
+    met = Met(tmp_path)
+    make_trainer(tmp_path, LineTask(), data=counted(met)).fit(resume=True)
+    assert met.num_batches == 2
 
 
 class GrownTask(LineTask):

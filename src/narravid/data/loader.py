@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +25,15 @@ import torch
 
 from narravid.bad_items import MAX_BAD_SHARE, BadItems
 from narravid.data.narrated import ItemKey, NarratedDataset, NarratedItem, NoUsableVideoError
-from narravid.data.order import BatchOrder
+from narravid.data.order import BatchOrder, rank_share
 from narravid.types import NarratedBatch
 
 __all__ = ["LoadingReport", "narrated_loader"]
 
 BATCHES_AHEAD = 2
 """Batches that are loaded while one is worked on."""
+
+_COUNTS = ("num_items", "num_clips", "num_padded_clips")
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,8 @@ _log = logging.getLogger(__name__)
 class LoadingReport:
     """What became of the items: give one to `narrated_loader` in each epoch to count over a whole run.
 
+    It is the `DataRecord` of a training run.
+
     Attributes:
         num_items: Items loaded.
         num_clips: Clips loaded.
@@ -45,6 +51,7 @@ class LoadingReport:
         bad: The videos that were replaced; what is in it before, such as videos without a usable transcript,
             stays.
         max_bad_share: Share of the items of an epoch that may meet a bad video before the run stops.
+        table: Where `write` puts the bad videos; None for nowhere.
     """
 
     num_items: int = 0
@@ -52,6 +59,7 @@ class LoadingReport:
     num_padded_clips: int = 0
     bad: BadItems = field(default_factory=BadItems)
     max_bad_share: float = MAX_BAD_SHARE
+    table: Path | None = None
 
     def add(self, item: NarratedItem) -> None:
         """Count an item, but for the videos that it replaces."""
@@ -63,6 +71,24 @@ class LoadingReport:
         """Count the draw of a bad video; one found bad for the first time is logged as a warning."""
         if self.bad.add(path, reason):
             _log.warning("replaced by another video: %s: %s", path, reason)
+
+    def write(self) -> None:
+        """Write the table of the bad videos."""
+        if self.table is not None:
+            self.bad.write(self.table)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts as plain values."""
+        bad = {path: (reason, self.bad.times[path]) for path, reason in self.bad.reasons.items()}
+        return {**{name: getattr(self, name) for name in _COUNTS}, "bad": bad}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to kept counts; bad videos that are not among those kept stay."""
+        for name in _COUNTS:
+            setattr(self, name, int(state[name]))
+        for path, (reason, times) in state["bad"].items():
+            self.bad.reasons[path] = reason
+            self.bad.times[path] = int(times)
 
     def summary(self) -> str:
         """One line for the end of a run."""
@@ -113,7 +139,10 @@ def narrated_loader(
     )
     pinned = pin_memory and torch.cuda.is_available()
     loads = (_BatchLoad(dataset, keys, pinned=pinned) for keys in batches)
-    judged = _Judged(report or LoadingReport(), order.num_items_per_epoch)
+    # Of the corpus, not of what is left of the epoch: one bad video in its last batches must not stop a run
+    # that was resumed there, nor one in a small archive whose last, incomplete batch is left out.
+    num_expected = len(rank_share(order.num_items, rank=order.rank, world_size=order.world_size))
+    judged = _Judged(report or LoadingReport(), num_expected)
     if num_workers < 0:
         raise ValueError(f"num_workers must not be negative, got {num_workers}")
     if num_workers == 0:
@@ -164,7 +193,6 @@ class _Judged:
 
     def __init__(self, report: LoadingReport, num_expected: int) -> None:
         self._report = report
-        # of the whole epoch: one bad video in its last batches must not stop a run that was resumed there
         self._num_expected = num_expected
         self._num_items = 0
         self._bad = BadItems()

@@ -83,11 +83,6 @@ class BatchOrder:
         """Batches in an epoch; the last, incomplete one is dropped: its items come in other epochs."""
         return self.num_items // self.batch_size
 
-    @property
-    def num_items_per_epoch(self) -> int:
-        """Items that this process visits in an epoch."""
-        return self.num_batches * len(self._share())
-
     def epoch(self, epoch: int) -> npt.NDArray[np.int64]:
         """The global batches of an epoch.
 
@@ -115,9 +110,6 @@ class BatchOrder:
         """
         if not 0 <= start_batch <= self.num_batches:
             raise ValueError(f"start_batch must be in [0, {self.num_batches}], got {start_batch}")
-        share = self._share()
+        share = rank_share(self.batch_size, rank=self.rank, world_size=self.world_size)
         mine = self.epoch(epoch)[start_batch:, share.start : share.stop]
         return (indexes.tolist() for indexes in mine)
-
-    def _share(self) -> range:
-        return rank_share(self.batch_size, rank=self.rank, world_size=self.world_size)

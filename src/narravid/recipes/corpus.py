@@ -27,7 +27,7 @@ def find_corpus(config: NarratedDataConfig, *, bad: BadItems | None = None) -> S
 
     Args:
         config: Where they are.
-        bad: Takes those that cannot be used; one that is in it already is not counted again.
+        bad: Takes those that cannot be used, with a reason each.
 
     Returns:
         The videos, in one order for files and for a pack of them.
@@ -105,8 +105,7 @@ def _report_unusable(config: NarratedDataConfig, found: FoundVideos, bad: BadIte
     if found.bad:
         _log.warning("%d of %d videos are left out: %s%s", len(found.bad), total, named, more)
     for path, reason in found.bad:
-        if str(path) not in bad.reasons:
-            bad.add(path, reason)
+        bad.add(path, reason)
     faulty = BadItems()
     for path, reason in found.faulty:
         faulty.add(path, reason)

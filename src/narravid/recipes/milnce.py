@@ -106,7 +106,7 @@ class MILNCERecipe:
             evaluation=self.evaluation.absolute(),
         )
         table = run / BAD_ITEMS_NAME
-        bad = BadItems.read(table) if resume else BadItems()
+        bad = BadItems()  # of a resumed run too: the checkpoint knows how often each was met until then
         try:
             videos = find_corpus(recipe.data, bad=bad)
             return recipe._train_on(videos, run, resume=resume, bad=bad)
@@ -123,7 +123,7 @@ class MILNCERecipe:
             _refuse_another_corpus(run, videos)
         vocabulary = self._vocabulary(videos, run if resume else None)
         model = build_model(self.model, vocabulary, seed=self.seed, device=pick_device(self.device))
-        report = LoadingReport(bad=bad, max_bad_share=self.data.max_bad_share)
+        report = LoadingReport(bad=bad, max_bad_share=self.data.max_bad_share, table=run / BAD_ITEMS_NAME)
         with closing(build_dataset(self.data, videos, model, num_workers=self.workers)) as dataset:
             trainer = self._trainer(model, dataset, run, report)
             if not resume:
@@ -152,7 +152,6 @@ class MILNCERecipe:
             num_workers=self.workers,
             pin_memory=model.device.type == "cuda",
             report=report,
-            record=lambda: report.bad.write(run / BAD_ITEMS_NAME),
         )
         return Trainer(
             ContrastiveTask(model, MILNCELoss()),

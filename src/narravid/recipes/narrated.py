@@ -5,7 +5,7 @@ Recipes put these together; each part is a function of plain configuration and o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -165,7 +165,6 @@ def narrated_training_data(
     num_workers: int = 0,
     pin_memory: bool = False,
     report: LoadingReport | None = None,
-    record: Callable[[], None] | None = None,
 ) -> TrainingData[NarratedBatch]:
     """The batches of a corpus, reachable from any position; they depend on seed, epoch and position only.
 
@@ -175,8 +174,7 @@ def narrated_training_data(
         seed: Seed of order and draws.
         num_workers: Threads that load ahead; 0 loads batches when they are asked for.
         pin_memory: Whether batches go to a CUDA device.
-        report: Counts what was replaced and padded.
-        record: Writes that down; called beside each checkpoint and when training ends, however it ends.
+        report: Counts what was replaced and padded; kept in the checkpoints, its table written beside them.
     """
     order = BatchOrder(
         len(dataset), batch_size, seed, rank=distributed.rank(), world_size=distributed.world_size()
@@ -193,7 +191,7 @@ def narrated_training_data(
             report=report,
         )
 
-    return TrainingData(batches, order.num_batches, record)
+    return TrainingData(batches, order.num_batches, report)
 
 
 def build_evaluation(config: EvaluationConfig, model: S3DDualEncoder) -> Evaluation | None:

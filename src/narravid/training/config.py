@@ -13,6 +13,7 @@ from torch import nn
 from narravid.errors import NarravidError
 
 __all__ = [
+    "DataRecord",
     "Evaluation",
     "MovableBatch",
     "NonFiniteError",
@@ -94,6 +95,19 @@ class TrainerConfig:
                 raise ValueError(f"{field.name} must be at least 1, got {value}")
 
 
+class DataRecord(Protocol):
+    """What a run has met in its data; checkpoints hold it, so that a resumed run counts nothing twice."""
+
+    def write(self) -> None:
+        """Write it down for readers: beside each checkpoint and when training ends, however it ends."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: plain values only."""
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Go back to a kept state."""
+
+
 @dataclass(frozen=True)
 class TrainingData(Generic[BatchT]):
     """The batches of a run, reachable from any position.
@@ -102,8 +116,7 @@ class TrainingData(Generic[BatchT]):
         batches: Called with (epoch, start_batch), gives that epoch's batches from `start_batch` on; must
             depend on nothing else, or a resumed run will differ.
         steps_per_epoch: Batches in one epoch.
-        record: Called before each checkpoint and when training ends, however it ends, to write down what was
-            met in the data; None where there is nothing to write.
+        record: What was met in the batches that were given; None where nothing is recorded.
 
     Raises:
         ValueError: If an epoch has no batch.
@@ -111,7 +124,7 @@ class TrainingData(Generic[BatchT]):
 
     batches: Callable[[int, int], Iterable[BatchT]]
     steps_per_epoch: int
-    record: Callable[[], None] | None = None
+    record: DataRecord | None = None
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch < 1:

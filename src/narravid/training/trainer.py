@@ -212,7 +212,7 @@ class Trainer(Generic[BatchT]):
 
     def _record(self) -> None:
         if self._data.record is not None:
-            self._data.record()
+            self._data.record.write()
 
     def _evaluate(self, log: RunLog) -> bool:
         """Measure, log, and export when the model is the best so far; says whether it is."""
@@ -267,6 +267,7 @@ class Trainer(Generic[BatchT]):
             "best": {"value": self._best_value, "step": self._best_step},
             "metrics": dict(self._last_metrics),
             "window": self._window.state_dict(),
+            "data": None if self._data.record is None else self._data.record.state_dict(),
             "seconds": self._seconds(),
         }
 
@@ -289,6 +290,8 @@ class Trainer(Generic[BatchT]):
             raise CheckpointError(path, f"does not fit this run's model: {error}") from error
         checkpoint.restore_random_state(state["random"])
         self._window.load_state_dict(state["window"])
+        if self._data.record is not None and state.get("data") is not None:
+            self._data.record.load_state_dict(state["data"])
         self._best_value, self._best_step = state["best"]["value"], state["best"]["step"]
         self._last_metrics = dict(state["metrics"])
         self._seconds_before = state["seconds"]
