@@ -7,7 +7,6 @@ processes, is its own to end.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -75,8 +74,6 @@ class FileClips:
         self._decoder = decoder
         self._num_threads = num_threads
         self._durations_seconds: dict[Path, float] = {}
-        self._asked: dict[Path, threading.Lock] = {}
-        self._lock = threading.Lock()
 
     def read(
         self, path: Path, start_seconds: float, spec: ClipSpec, *, generator: torch.Generator | None = None
@@ -92,16 +89,10 @@ class FileClips:
         return clip
 
     def duration_seconds(self, path: Path) -> float:
-        """Length of a video, measured once."""
+        """Length of a video, measured once; two threads that ask at the same time may both measure it."""
         if path not in self._durations_seconds:
-            with self._lock:
-                lock = self._asked.setdefault(path, threading.Lock())
-            with lock:  # a second thread that asks waits for what the first one finds
-                if path not in self._durations_seconds:
-                    probing = probe if self._decoder is None else self._decoder.probe
-                    self._durations_seconds[path] = probing(path).duration_seconds
-            with self._lock:
-                self._asked.pop(path, None)
+            probing = probe if self._decoder is None else self._decoder.probe
+            self._durations_seconds[path] = probing(path).duration_seconds
         return self._durations_seconds[path]
 
     def close(self) -> None:
