@@ -156,6 +156,28 @@ def test_threads_read_from_memory_and_from_files_of_this_process_too(dataset, co
     assert batches_equal(load(files, num_workers=2), load(files))
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_without_a_cuda_device_asking_for_pinned_memory_changes_nothing(dataset, num_workers, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    batches = load(dataset, num_workers=num_workers, pin_memory=True)
+    assert batches_equal(batches, load(dataset))
+    assert not any(batch.clips.is_pinned() for batch in batches)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_for_a_cuda_device_lie_in_pinned_memory_and_arrive_whole(dataset, num_workers):
+    batches = load(dataset, num_workers=num_workers, pin_memory=True)
+    assert all(batch.clips.is_pinned() and batch.tokens.is_pinned() for batch in batches)
+    assert batches_equal(batches, load(dataset))
+    for batch in start(dataset, num_workers=num_workers, pin_memory=True):
+        there = batch.to("cuda")
+        torch.cuda.synchronize()
+        assert torch.equal(there.clips.cpu(), batch.clips)
+    assert not load(dataset)[0].clips.is_pinned()
+
+
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_each_process_loads_its_stretch_of_the_same_global_batches(dataset, world_size):
     alone = load(dataset, batch_size=4)

@@ -128,12 +128,15 @@ def narrated_loader(
         the clips of a video side by side; of several processes each has its share of the batch.
 
     Raises:
-        ValueError: At once, if the order is not one of this corpus, or there is no such batch.
+        ValueError: At once, if the order is not one of this corpus, there is no such batch, or `num_workers`
+            is negative.
         TooManyBadItemsError: If more of the items met a bad video than `report` allows, 5 % without one.
         NoUsableVideoError: If an item finds no video that can be decoded.
     """
     if order.num_items != len(dataset):
         raise ValueError(f"the order is one of {order.num_items} videos, the dataset has {len(dataset)}")
+    if num_workers < 0:
+        raise ValueError(f"num_workers must not be negative, got {num_workers}")
     batches = (
         [(order.seed, epoch, index) for index in indexes] for indexes in order.batches(epoch, start_batch)
     )
@@ -143,15 +146,13 @@ def narrated_loader(
     # that was resumed there, nor one in a small archive whose last, incomplete batch is left out.
     num_expected = len(rank_share(order.num_items, rank=order.rank, world_size=order.world_size))
     judged = _Judged(report or LoadingReport(), num_expected)
-    if num_workers < 0:
-        raise ValueError(f"num_workers must not be negative, got {num_workers}")
     if num_workers == 0:
         return (judged.batch(load, (load.draw(place) for place in load.places)) for load in loads)
     return _load_ahead(dataset, loads, judged, num_workers=num_workers)
 
 
 class _BatchLoad:
-    """One batch that is being loaded; its memory is taken when the first item of it is."""
+    """One batch that is being loaded, with the memory of all its clips, (B, T, H, W, 3) uint8."""
 
     def __init__(self, dataset: NarratedDataset, keys: Sequence[ItemKey], *, pinned: bool) -> None:
         self.places = range(len(keys))
@@ -159,29 +160,20 @@ class _BatchLoad:
         self._dataset = dataset
         self._keys = keys
         self._pinned = pinned
-        self._lock = threading.Lock()
-        self._frames: torch.Tensor | None = None
+        num_clips, *rest = dataset.frames_shape
+        self._frames = torch.empty((len(keys) * num_clips, *rest), dtype=torch.uint8, pin_memory=pinned)
 
     def draw(self, place: int) -> NarratedItem:
         """Load the item at a place of the batch, into its part of the batch's memory."""
         num_clips = self._dataset.frames_shape[0]
-        frames: npt.NDArray[np.uint8] = self.frames()[place * num_clips : (place + 1) * num_clips].numpy()
+        frames: npt.NDArray[np.uint8] = self._frames[place * num_clips : (place + 1) * num_clips].numpy()
         return self._dataset.draw(self._keys[place], frames=frames, is_wanted=lambda: self.is_wanted)
-
-    def frames(self) -> torch.Tensor:
-        """Memory of all clips, (B, T, H, W, 3) uint8."""
-        with self._lock:
-            if self._frames is None:
-                num_clips, *rest = self._dataset.frames_shape
-                shape = (len(self._keys) * num_clips, *rest)
-                self._frames = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
-            return self._frames
 
     def collate(self, items: Sequence[NarratedItem]) -> NarratedBatch:
         """The batch of these items, whose frames are in place already."""
         tokens = torch.cat([item.tokens for item in items])
         return NarratedBatch(
-            clips=self.frames().permute(0, 4, 1, 2, 3),
+            clips=self._frames.permute(0, 4, 1, 2, 3),
             tokens=tokens.pin_memory() if self._pinned else tokens,
             video_ids=tuple(item.video_id for item in items for _ in range(len(item.clips))),
             start_seconds=torch.cat([item.start_seconds for item in items]),
