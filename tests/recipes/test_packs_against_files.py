@@ -148,6 +148,30 @@ def test_batches_come_over_the_net_and_through_watched_processes(archive, packed
     assert_same_batches(kind, batches, files)
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_each_of_several_processes_resumed_has_its_part_of_the_global_batches(packed, num_workers):
+    recipe = recipe_from(packed[1])
+    videos = find_corpus(recipe.data)
+    model = build_model(recipe.model, build_vocabulary(recipe.data, videos, lower_case=True), seed=0)
+    report = LoadingReport(max_bad_share=1.0)
+    whole = BatchOrder(len(videos), 4, 11)
+    with closing(build_dataset(recipe.data, videos, model)) as dataset:
+        _, alone = narrated_loader(dataset, whole, epoch=1, report=report)
+    world_size = 3  # four videos: two, one and one
+    parts: list[NarratedBatch] = []
+    with closing(build_dataset(recipe.data, videos, model, num_workers=num_workers)) as dataset:
+        for rank in range(world_size):
+            order = replace(whole, rank=rank, world_size=world_size)
+            parts += narrated_loader(
+                dataset, order, epoch=1, start_batch=1, num_workers=num_workers, report=report
+            )
+    assert [len(part.video_ids) for part in parts] == [4, 2, 2]
+    assert sum((part.video_ids for part in parts), ()) == alone.video_ids
+    assert torch.equal(torch.cat([part.start_seconds for part in parts]), alone.start_seconds)
+    assert torch.equal(torch.cat([part.tokens for part in parts]), alone.tokens)
+    assert torch.equal(torch.cat([part.clips for part in parts]), alone.clips)
+
+
 def test_a_run_from_a_lossless_pack_ends_with_the_weights_of_one_from_files(archive, packed, tmp_path):
     kind, folder = packed
     weights = []
