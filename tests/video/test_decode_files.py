@@ -6,7 +6,9 @@ import gc
 import resource
 import socket
 import wave
+from contextlib import suppress
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -18,6 +20,7 @@ from narravid.errors import DecodeError
 from narravid.types import ClipSpec
 from narravid.video import decode_opened, decode_source
 from narravid.video.decode import decode_clips, decode_video, probe
+from narravid.video.decode_check import check_video
 from narravid.video.encode import write_video
 from numbered_video import numbered_frame, numbers_of, write_timed
 
@@ -237,21 +240,41 @@ def resident_mebibytes():
     return int(STATUS.read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
+@pytest.fixture
+def quiet_collector():
+    """No collection but those that are asked for, and those see only what is made from now on."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("quiet_collector")
 def test_no_picture_waits_for_the_garbage_collector(tmp_path):
-    path = write_numbered(tmp_path / "a.mp4")
-    for attempt in (
-        lambda: list(decode_clips(path, [0.0, 1.0], SPEC)),
-        lambda: decode_video(path, fps=5, short_side_pixels=None),
-        lambda: probe(path),
+    whole, damaged = (write_numbered(tmp_path / name, preset="medium") for name in ("a.mp4", "b.mp4"))
+    cut, text = tmp_path / "cut.mp4", tmp_path / "text.mp4"
+    cut.write_bytes(whole.read_bytes()[:-2000])
+    text.write_text("not a video\n" * 100)
+    data = np.fromfile(damaged, np.uint8)
+    data[len(data) // 2 :: 997] ^= 255
+    data.tofile(damaged)
+    gc.collect()
+    for path, attempt in product(
+        (whole, damaged, cut, text),
+        (
+            lambda path: list(decode_clips(path, [0.0, 1.0], SPEC)),
+            lambda path: next(decode_clips(path, [0.0, 1.0], SPEC)),
+            lambda path: list(decode_clips(path, [1.0, 99.0], SPEC)),
+            lambda path: decode_video(path, fps=5, short_side_pixels=None),
+            lambda path: check_video(path, whole=True, on_progress=lambda: None),
+            probe,
+        ),
     ):
-        attempt()
-        gc.collect()
-        gc.disable()
-        try:
-            attempt()
-            assert gc.collect() == 0
-        finally:
-            gc.enable()
+        with suppress(DecodeError):
+            attempt(path)
+        assert gc.collect() == 0, path.name
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="reads the memory in use from /proc")

@@ -132,7 +132,7 @@ class _Findings:
 
     def gather(self, source: VideoSource) -> None:
         """Decode everything from the present position on."""
-        earlier = source.last_error
+        source.last_fault = None
         with _complaints() as complaints:
             for packet in source.packets():
                 self.num_damaged += bool(packet.is_corrupt)
@@ -145,8 +145,7 @@ class _Findings:
                 except (av.FFmpegError, OSError, ValueError):
                     self.num_damaged += 1
                 self._note(complaints)
-        if source.last_error is not None and source.last_error is not earlier:
-            self.read_error = explain(source.last_error)
+        self.read_error = source.last_fault
 
     def _note(self, complaints: list[tuple[int, str, str]]) -> None:
         """Count them and let them go: a damaged file can give millions."""

@@ -53,7 +53,7 @@ class LeftOutError(Exception):
 
 def no_frame_error(source: VideoSource) -> DecodeError:
     """The error for a file of which no frame at all could be decoded."""
-    cause = "its video stream holds no data" if source.last_error is None else explain(source.last_error)
+    cause = source.last_fault or "its video stream holds no data"
     return DecodeError(source.path, f"no frame could be decoded: {cause}")
 
 
@@ -83,7 +83,7 @@ class VideoSource(OpenedVideo):
         self.at_beginning = True
         self.may_leave_out = True
         self.can_seek = True
-        self.last_error: Exception | None = None
+        self.last_fault: str | None = None  # not the error: it would keep this object, and this object it
         self._on_progress = on_progress
         self._position: int | None = None
         self._is_timed = True
@@ -218,7 +218,7 @@ class VideoSource(OpenedVideo):
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError) as error:
-                self.last_error = error
+                self.last_fault = explain(error)
                 return
             if packet is None:
                 return
@@ -234,7 +234,7 @@ class VideoSource(OpenedVideo):
         except MemoryError as error:  # what memory there is must not decide which frames a clip has
             raise DecodeError(self.path, f"cannot be decoded: {explain(error)}") from error
         except (av.FFmpegError, OSError, ValueError) as error:
-            self.last_error = error
+            self.last_fault = explain(error)
             if self._is_strict:
                 raise LeftOutError from error
             return []
