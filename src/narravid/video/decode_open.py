@@ -18,7 +18,7 @@ from narravid.errors import DecodeError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["explain", "first_video_stream", "open_container"]
+__all__ = ["explain", "main_video_stream", "open_container"]
 
 # Formats whose files only name other files or addresses: a stranger's must not send us there, and waiting for
 # what a playlist promises can take minutes. All other formats of this FFmpeg are read.
@@ -64,8 +64,8 @@ def open_container(path: str, data: Buffer | None = None) -> av.container.InputC
         raise DecodeError(path, f"cannot be opened as a video: {explain(error)}") from error
 
 
-def first_video_stream(path: str, container: av.container.InputContainer) -> av.video.VideoStream:
-    """The first stream with moving pictures.
+def main_video_stream(path: str, container: av.container.InputContainer) -> av.video.VideoStream:
+    """The stream that the ffmpeg program shows: of those with moving pictures the default, else the largest.
 
     Raises:
         DecodeError: If there is none, or FFmpeg has no decoder for it.
@@ -77,6 +77,12 @@ def first_video_stream(path: str, container: av.container.InputContainer) -> av.
     moving = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
     if not moving:
         raise DecodeError(path, "has no video stream, only a cover picture")
-    if moving[0].codec_context is None:
+    decodable = [s for s in moving if s.codec_context is not None]
+    if not decodable:
         raise DecodeError(path, "FFmpeg has no decoder for its video stream")
-    return moving[0]
+    return max(decodable, key=_rank)
+
+
+def _rank(stream: av.video.VideoStream) -> tuple[bool, int]:
+    context = stream.codec_context
+    return bool(stream.disposition & av.stream.Disposition.default), context.width * context.height

@@ -11,7 +11,7 @@ import av
 import av.video
 
 from narravid.errors import DecodeError
-from narravid.video.decode_open import first_video_stream, open_container
+from narravid.video.decode_open import main_video_stream, open_container
 from narravid.video.segments import Segment
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["OpenedVideo"]
 
 MAX_PIXELS = 2**27  # 16k x 8k: a header that claims more is an attack, not a video
+MAX_TICKS = 2**62  # FFmpeg's times are integers of 64 bits; a caption may name any second
 
 
 class OpenedVideo:
-    """The first real video stream of a file (cover pictures do not count). Use as a context manager.
+    """The main video stream of a file (cover pictures do not count). Use as a context manager.
 
     Args:
         path: The file.
@@ -57,7 +58,7 @@ class OpenedVideo:
     def _open(self) -> None:
         self._container = open_container(self.path, None if self._segment is None else self._segment.data)
         try:
-            self.stream = first_video_stream(self.path, self._container)
+            self.stream = main_video_stream(self.path, self._container)
         except DecodeError:
             self._container.close()
             raise
@@ -89,7 +90,9 @@ class OpenedVideo:
 
     def _stream_ticks(self, ticks: int) -> int:
         """A time on the clock that the packets carry."""
-        return ticks if self._timeline is None else self._timeline.to_segment(ticks, self._stream_base)
+        if self._timeline is not None:
+            ticks = self._timeline.to_segment(ticks, self._stream_base)
+        return min(ticks, MAX_TICKS)
 
     @property
     def origin_ticks(self) -> int:

@@ -85,12 +85,12 @@ def read_whole(
     last = None
     for timed in source.frames():
         for samples, picture in selector.feed(timed.ticks, timed):
-            frames.append(scaler(picture.frame), len(samples))
+            frames.append(scaler(picture.frame), samples.stop - samples.start)
         last = timed
     if last is None:
         raise no_frame_error(source)
     for samples, picture in selector.finish(last.end_ticks):
-        frames.append(scaler(picture.frame), len(samples))
+        frames.append(scaler(picture.frame), samples.stop - samples.start)
     result = frames.result()
     if result is None:
         raise no_frame_error(source)
