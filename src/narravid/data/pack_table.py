@@ -159,7 +159,6 @@ class PackedVideos(Sequence[PackedVideo]):
 
     def __init__(self, path: Path, table: pa.Table) -> None:
         self._path = path
-        self._table = table
         self._batches: list[pa.RecordBatch] = table.to_batches()
         lengths = (batch.num_rows for batch in self._batches)
         self._firsts: list[int] = [0, *itertools.accumulate(lengths)]
@@ -197,8 +196,7 @@ class PackedVideos(Sequence[PackedVideo]):
             PackError: If this part of the file is damaged.
         """
         position = range(len(self))[index]
-        number = bisect_right(self._firsts, position) - 1
-        place = position - self._firsts[number]
+        number, place = self._locate(position)
         names = [name for name in SCHEMA.names if with_captions or name != "captions"]
         row = {name: self._column(number, name).slice(place, 1) for name in names}
         try:
@@ -220,10 +218,16 @@ class PackedVideos(Sequence[PackedVideo]):
         place = int(np.searchsorted(hashes, wanted))
         while place < len(hashes) and hashes[place] == wanted:
             index = int(order[place])
-            if self.row(index, with_captions=False).path == path:
+            number, row = self._locate(index)
+            if self._column(number, "path")[row].as_py() == path:
                 return index
             place += 1
         return None
+
+    def _locate(self, position: int) -> tuple[int, int]:
+        """Number of the batch of a row, and the row's place in it."""
+        number = bisect_right(self._firsts, position) - 1
+        return number, position - self._firsts[number]
 
     def _path_hashes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Hashes of all paths, sorted, with their rows: 16 bytes a video, where a dictionary takes 200."""
