@@ -140,6 +140,16 @@ def test_starts_spread_over_the_span_and_reach_both_ends():
 
 
 @pytest.mark.parametrize("whole_seconds", [True, False])
+def test_a_short_caption_is_widened_around_its_centre_as_far_as_is_asked(whole_seconds):
+    videos = [NarratedVideo(Path("v0.mp4"), CaptionTrack((Caption("word1", Span(20.0, 22.0)),)), "v0")]
+    for seconds, lowest, highest in ((0.0, 20, 20), (6.0, 18, 22), (10.0, 16, 24)):
+        dataset = make_dataset(videos=videos, whole_seconds=whole_seconds, min_caption_seconds=seconds)
+        starts = torch.cat([dataset[0, epoch, 0].start_seconds for epoch in range(100)])
+        assert starts.min() == pytest.approx(lowest, abs=0.3)
+        assert starts.max() == pytest.approx(highest, abs=0.3)
+
+
+@pytest.mark.parametrize("whole_seconds", [True, False])
 def test_a_clip_is_moved_to_end_with_the_video(whole_seconds):
     captions = CaptionTrack((Caption("word1", Span(9.0, 30.0)),))
     dataset = make_dataset(

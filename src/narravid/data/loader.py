@@ -112,6 +112,9 @@ def narrated_loader(
 ) -> Iterator[NarratedBatch]:
     """The batches of one epoch.
 
+    A loader with workers that is left early closes what the source of its dataset has started: load from one
+    of them at a time.
+
     Args:
         dataset: The corpus.
         order: Which videos come when; the clips are `clips_per_video` times as many.
