@@ -94,3 +94,10 @@ def test_a_job_stops_when_the_share_of_what_can_be_judged_is_exceeded(
     else:
         bad.check_share(num_items, num_expected=num_expected)
     bad.check_share(num_items, num_expected=num_expected, max_share=1.0)
+
+
+def test_a_share_of_one_never_stops_a_job_though_an_item_be_met_again_and_again():
+    bad = BadItems()
+    for _ in range(3):
+        bad.add("a.mp4", "empty file")
+    bad.check_share(2, num_expected=2, max_share=1.0)
