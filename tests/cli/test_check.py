@@ -55,6 +55,10 @@ def test_bad_files_are_listed_and_written(videos: Path, tmp_path: Path, capsys: 
     for name, reason in bad.items():
         assert f"{name}: {reason}\n" in out
     assert "5 files checked (quick): 2 good" in out
+    assert "not looked at" not in out
+    assert "counted already" not in out
+    assert main(["check", str(videos / "red.mp4"), "--output", str(output)]) == 0
+    assert "1 file checked (quick): 1 good" in capsys.readouterr().out
 
 
 def test_many_bad_files_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -66,6 +70,21 @@ def test_many_bad_files_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixt
     assert out.count("bad: ") == 20
     assert "and 10 more, in " in out
     assert "  30 x empty file\n" in out
+
+
+def test_what_was_not_looked_at_is_said(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("red.vtt", "blue.vtt", "rest.mp4.part", "README"):
+        (videos / name).write_text("no video")
+    (videos / "again.mp4").symlink_to(videos / "red.mp4")
+    words = ["check", str(videos), "--output", str(tmp_path / "bad.csv")]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "not looked at: 4 files without a video's suffix (2 x .vtt, 1 x none, 1 x .part); name" in out
+    assert "1 path led to a file that is counted already" in out
+    assert main([*words, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["not_looked_at_by_suffix"] == {".vtt": 2, ".part": 1, "none": 1}
+    assert (facts["num_files"], facts["num_repeated"]) == (3, 1)
 
 
 def test_as_json(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -90,7 +109,8 @@ def test_as_json(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         ([], "name at least one video file or folder"),
         (["videos", "--output", "."], ". is a folder; the table needs a file"),
         (["videos", "--captions", "nowhere"], "nowhere is neither a folder nor a file"),
-        (["videos", "--workers", "-1"], "num_workers must be at least 1, got -1"),
+        (["videos", "--workers", "-1"], "workers must be at least 1, got -1"),
+        (["videos", "--workers", "0"], "workers must be at least 1, got 0"),
     ],
 )
 def test_mistakes(videos: Path, monkeypatch, capsys: pytest.CaptureFixture[str], words, said):

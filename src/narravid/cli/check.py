@@ -67,6 +67,8 @@ class Check:
         """Check, write the table, and say what was found."""
         if not self.videos:
             raise ValueError("name at least one video file or folder")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
         if self.output.is_dir():
             raise ConfigError(f"{self.output} is a folder; the table needs a file")
         report = self._check(self.output.with_suffix(MEMORY_SUFFIX))
@@ -115,6 +117,8 @@ class Check:
             "num_good": report.num_good,
             "num_bad": len(report.bad),
             "num_known_from_before": report.num_known,
+            "num_repeated": report.num_repeated,
+            "not_looked_at_by_suffix": dict(report.not_looked_at.most_common()),
             "hours_of_good_video": report.video_seconds / SECONDS_PER_HOUR,
             "depth": self.depth,
             "bad_by_reason": dict(report.bad.by_reason().most_common()),
@@ -129,9 +133,23 @@ class Check:
             print(f"and {len(bad) - MAX_LISTED:,} more, in {self.output}; by reason:")
             for reason, count in bad.by_reason().most_common(MAX_LISTED):
                 print(f"  {count:,} x {reason}")
+        self._print_passed_over(report)
         known = f", {report.num_known:,} of them known from before" if report.num_known else ""
         hours = report.video_seconds / SECONDS_PER_HOUR
         print(
-            f"{report.num_files:,} files checked ({self.depth}): {report.num_good:,} good "
+            f"{_count(report.num_files, 'file')} checked ({self.depth}): {report.num_good:,} good "
             f"({hours:,.2f} h of video){known}, {len(bad):,} bad; written to {self.output}"
         )
+
+    def _print_passed_over(self, report: CheckReport) -> None:
+        suffixes = report.not_looked_at
+        if suffixes:
+            kinds = ", ".join(f"{count:,} x {suffix}" for suffix, count in suffixes.most_common(MAX_LISTED))
+            said = f"{_count(suffixes.total(), 'file')} without a video's suffix ({kinds})"
+            print(f"not looked at: {said}; name a file itself to try it")
+        if report.num_repeated:
+            print(f"{_count(report.num_repeated, 'path')} led to a file that is counted already")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -51,12 +52,16 @@ class CheckReport:
         num_files: Files that were looked for, good and bad.
         num_known: Of these, the files that an earlier check found whole and that have not changed.
         video_seconds: Length of all good files together.
+        not_looked_at: How many files of folders were passed over, by their suffix; "none" is no suffix.
+        num_repeated: Paths that led to a file that is counted already.
     """
 
     bad: BadItems = field(default_factory=BadItems)
     num_files: int = 0
     num_known: int = 0
     video_seconds: float = 0.0
+    not_looked_at: Counter[str] = field(default_factory=Counter)
+    num_repeated: int = 0
 
     @property
     def num_good(self) -> int:
@@ -120,6 +125,8 @@ def check_videos(
     """
     report = CheckReport() if report is None else report
     report.num_files += len(found.videos) + len(found.problems)
+    report.not_looked_at.update(Path(path).suffix or "none" for path in found.passed_over)
+    report.num_repeated += found.num_repeated
     for path, reason in found.problems:
         report.bad.add(path, reason)
     todo = []
