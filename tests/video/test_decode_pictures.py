@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 
 import av
@@ -14,7 +15,7 @@ from narravid.types import ClipSpec
 from narravid.video.decode import decode_clips, decode_video, probe
 from narravid.video.decode_scale import PictureScaler, ShortSide, Square
 from narravid.video.encode import write_video
-from numbered_video import write_timed
+from numbered_video import numbers_of, write_timed
 
 
 def marked_frame():
@@ -49,6 +50,65 @@ def test_rotated_files_come_upright(tmp_path, monkeypatch, display, clockwise, r
     assert (inner[:, blue[0], blue[1], 2] - inner[:, blue[0], blue[1], 0] > 100).all()
     clip = next(decode_clips(tmp_path / "a.mp4", [0.0], ClipSpec(1, 5, 32)))
     assert clip.frames.shape == (1, 32, 32, 3)
+
+
+UNIT = 1 << 16  # display matrices are in 16.16 fixed point
+
+
+def with_matrix(path, a, b, c, d):
+    """Write the display matrix into the header of the (one) track."""
+    data = path.read_bytes()
+    assert data.count(b"tkhd") == 1
+    place = data.index(b"tkhd") + 44
+    assert struct.unpack_from(">9i", data, place)[:5] == (UNIT, 0, 0, 0, UNIT)
+    matrix = struct.pack(">9i", a * UNIT, b * UNIT, 0, c * UNIT, d * UNIT, 0, 0, 0, 1 << 30)
+    path.write_bytes(data[:place] + matrix + data[place + 36 :])
+
+
+MATRICES = [
+    *((1, 0, 0, 1), (-1, 0, 0, -1), (-1, 0, 0, 1), (1, 0, 0, -1)),
+    *((0, 1, -1, 0), (0, -1, 1, 0), (0, 1, 1, 0), (0, -1, -1, 0)),
+]
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_turned_and_mirrored_files_come_upright(tmp_path, matrix):
+    path = tmp_path / "a.mp4"
+    write_video(path, [marked_frame()] * 5, fps=25, crf=1)
+    with_matrix(path, *matrix)
+    a, b, c, d = matrix
+    rows, columns = np.mgrid[0:48, 0:64]
+    across, down = a * columns + c * rows, b * columns + d * rows  # where the matrix puts each pixel
+    across, down = across - across.min(), down - down.min()
+    expected = np.empty((down.max() + 1, across.max() + 1, 3), np.int16)
+    expected[down, across] = marked_frame()
+    frames = decode_video(path, fps=5, short_side_pixels=None).frames.numpy()
+    assert frames[0].shape == expected.shape
+    assert np.abs(frames[0] - expected).mean() < 4
+
+
+def test_pictures_that_change_their_size_within_a_stream(tmp_path):
+    sizes = [(48, 64), (96, 64), (48, 64)]
+    parts = []
+    for number, size in enumerate(sizes):
+        path = tmp_path / f"{number}.h264"
+        write_timed(path, range(25), time_base=Fraction(1, 25), size=size, format="h264")
+        parts.append(path.read_bytes())
+    path = tmp_path / "a.h264"
+    path.write_bytes(b"".join(parts))
+    whole = decode_video(path, fps=5, short_side_pixels=24)
+    assert whole.frames.shape == (15, 24, 32, 3)  # what the first picture makes it
+    clip = next(decode_clips(path, [0.6], ClipSpec(6, 5, 48, frame_rule="shown_at")))
+    assert numbers_of(clip) == [15, 20, 0, 5, 10, 15]
+
+
+@pytest.mark.parametrize("side", [1, 2])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p"])
+def test_thin_pictures(tmp_path, side, pix_fmt):
+    path = tmp_path / "a.mkv"
+    write_timed(path, [0, 40], codec="ffv1", size=(side, 50), pix_fmt=pix_fmt)
+    assert next(decode_clips(path, [0.0], ClipSpec(1, 5, 16))).frames.shape == (1, 16, 16, 3)
+    assert decode_video(path, fps=5, short_side_pixels=2).frames.shape[1] == 2
 
 
 def test_a_rotation_that_changes_within_a_stream(tmp_path, monkeypatch):
