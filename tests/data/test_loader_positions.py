@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -50,19 +51,27 @@ class NumberedClips:
         pass
 
 
+def make_corpus(num_videos: int, bad: frozenset[int], *, clips_per_video: int) -> NarratedDataset:
+    return NarratedDataset(
+        [NarratedVideo(Path(f"{number}.mp4"), TRACK, f"v{number}") for number in range(num_videos)],
+        NumberedClips(bad),
+        spec=SPEC,
+        tokenizer=WordTokenizer(Vocabulary(WORDS), max_words=1, lower_case=True),
+        sampling=ClipSampling(clips_per_video=clips_per_video, num_candidates=2, whole_seconds=False),
+        augmentation=Augmentation(brightness=0.5),
+    )
+
+
+def loader_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("narravid-loader")]
+
+
 @st.composite
 def corpora(draw) -> tuple[NarratedDataset, BatchOrder]:
     """A corpus of which up to half is bad, and the order of a single process."""
     num_videos = draw(st.integers(1, 12))
     bad = draw(st.frozensets(st.integers(0, num_videos - 1), max_size=num_videos // 2))
-    dataset = NarratedDataset(
-        [NarratedVideo(Path(f"{number}.mp4"), TRACK, f"v{number}") for number in range(num_videos)],
-        NumberedClips(bad),
-        spec=SPEC,
-        tokenizer=WordTokenizer(Vocabulary(WORDS), max_words=1, lower_case=True),
-        sampling=ClipSampling(clips_per_video=draw(st.integers(1, 2)), num_candidates=2, whole_seconds=False),
-        augmentation=Augmentation(brightness=0.5),
-    )
+    dataset = make_corpus(num_videos, bad, clips_per_video=draw(st.integers(1, 2)))
     order = BatchOrder(num_videos, draw(st.integers(1, num_videos)), draw(st.integers(0, 99)))
     return dataset, order
 
@@ -149,6 +158,21 @@ def test_a_run_cut_anywhere_goes_on_with_the_same_batches_and_counts(corpus, num
     assert list(map(content, before + after)) == list(map(content, expected))
     assert counts(second) == counts(whole)
     assert second.state_dict() == whole.state_dict()
+
+
+def test_a_run_has_the_threads_of_one_epoch_and_none_when_it_is_closed():
+    dataset = make_corpus(6, frozenset(), clips_per_video=1)
+    order = BatchOrder(6, 2, 0)
+
+    def batches(epoch: int, start_batch: int):
+        return narrated_loader(dataset, order, epoch=epoch, start_batch=start_batch, num_workers=2)
+
+    run = TrainingData(batches, order.num_batches).stream(1)
+    for _ in range(5):  # over the ends of two epochs
+        next(run)
+        assert len(loader_threads()) == 2
+    run.close()
+    assert loader_threads() == []
 
 
 def test_kept_counts_replace_those_of_the_same_video_and_leave_others():
