@@ -113,6 +113,13 @@ def test_a_pack_on_a_web_server_gives_the_same_with_one_request_a_clip(made, ser
     assert f"/a/{VIDEOS_NAME}" not in server.paths(), "the table is in the cache"
 
 
+def test_a_copied_table_that_lost_its_end_is_copied_again(made, server, cache):
+    open_pack(f"{server.url}/a")
+    [copied] = cache.rglob(VIDEOS_NAME)
+    copied.write_bytes(copied.read_bytes()[:-100])
+    same_clips(open_pack(f"{server.url}/a"), open_pack(made))
+
+
 def test_a_file_address_is_a_folder(made):
     same_clips(open_pack(made.as_uri()), open_pack(made))
 

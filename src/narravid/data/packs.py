@@ -128,15 +128,20 @@ def _copied_table(files: PackFiles, info: PackInfo) -> Path:
     """The table of a pack at an address, copied to this machine's cache unless it is there."""
     folder = default_cache() / "packs" / info.videos_sha256
     path = folder / VIDEOS_NAME
-    if path.is_file():
+    if _is_whole(path, info):
         return path
     folder.mkdir(parents=True, exist_ok=True)
     waiting = f"another process copies {files.place(VIDEOS_NAME)} to {folder}"
     with hold_lock(folder, busy=waiting, on_wait=lambda: _log.info(waiting)):
-        if not path.is_file():
+        if not _is_whole(path, info):
             remove_leftovers(folder)
             write_atomically(path, lambda temporary: _copy_table(files, info, temporary))
     return path
+
+
+def _is_whole(path: Path, info: PackInfo) -> bool:
+    """Whether the copy is there, with all that it had."""
+    return path.is_file() and path.stat().st_size == info.videos_bytes
 
 
 def _copy_table(files: PackFiles, info: PackInfo, target: Path) -> None:
