@@ -126,6 +126,19 @@ def test_seeks_that_go_wrong_are_noticed(tmp_path, name, codec, clock, options):
     assert [numbers_of(clip) for clip in alone] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "clock", "options"), [*SEEK_TRAPS, ("a.mpg", "mpeg1video", 25, {})]
+)
+def test_seeks_close_to_the_end(tmp_path, name, codec, clock, options):
+    ticks = [round(Fraction(number * clock, 25)) for number in range(200)]
+    write_timed(
+        tmp_path / name, ticks, time_base=Fraction(1, clock), codec=codec, gop_size=150, options=options
+    )
+    for start in (7.5, 7.9, 7.97):
+        (clip,) = decode_clips(tmp_path / name, [start], spec(num_frames=1))
+        assert numbers_of(clip) == shown_at(TIMES_25[:200], start, 1, 5.0)
+
+
 @pytest.mark.parametrize("num_b_frames", [1, 2])
 def test_avi_with_b_frames_keeps_the_order(tmp_path, num_b_frames):
     # AVI has no presentation times; those that FFmpeg makes up go back and forth with B-frames.

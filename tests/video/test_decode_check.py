@@ -66,6 +66,19 @@ def test_a_packet_that_does_not_decode_is_counted(decoder, tmp_path):
     assert found.fault == "damaged packets or frames: 1 of 24"
 
 
+def test_a_few_samples_show_that_nothing_decodes_behind_the_first_frame(decoder, tmp_path):
+    path = tmp_path / "stills.mp4"
+    write_timed(path, range(0, 4000, 40), gop_size=1)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for start, size in packets[1:]:
+        data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    with pytest.raises(DecodeError, match=r"no frame there, the video ends at 0\.04 s"):
+        decoder.check(path)
+
+
 def test_complaints_of_one_file_are_not_taken_for_repeats_of_another(tmp_path):
     path = tmp_path / "ends_early.mkv"
     write_timed(path, range(0, 2000, 40))
