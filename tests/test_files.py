@@ -98,6 +98,13 @@ def test_a_folder_can_be_replaced_after_a_kill_of_the_same_process_number(tmp_pa
     assert (folder / "content").read_text() == "second"
 
 
+def test_tidying_up_after_some_files_leaves_those_of_others(tmp_path):
+    for name in ("mine", "yours"):
+        (tmp_path / f".{name}.12.partial").touch()
+    remove_leftovers(tmp_path, of=("mine", "absent"))
+    assert [path.name for path in tmp_path.iterdir()] == [".yours.12.partial"]
+
+
 def test_tidying_up_touches_only_leftovers(tmp_path):
     for name in (".hidden", "x.partial", ".x.partial", ".x.12.other"):
         (tmp_path / name).touch()

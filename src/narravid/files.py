@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +86,18 @@ def set_aside(folder: Path) -> Path | None:
     )
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *, of: Collection[str] | None = None) -> None:
     """Tidy up in `folder` after a kill: nothing half written stays, what had been set aside comes back.
 
     Call it only while nobody else writes there.
+
+    Args:
+        folder: Where to tidy up.
+        of: Names of the files and folders to tidy up after, where others may be at work; None takes all.
     """
     for path, name, kind in _leftovers(folder):
+        if of is not None and name not in of:
+            continue
         if kind == "previous" and not (folder / name).exists():
             path.rename(folder / name)
         elif path.is_dir():

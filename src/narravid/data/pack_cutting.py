@@ -92,15 +92,22 @@ def cut_videos(
             for video in videos:
                 waiting.append(pool.submit(cutter.cut, video))
                 if len(waiting) >= VIDEOS_AHEAD * num_workers:
-                    yield waiting.popleft().result()
+                    yield _first(waiting)
             while waiting:
-                yield waiting.popleft().result()
+                yield _first(waiting)
         finally:
             cutter.stop()
             pool.shutdown(cancel_futures=True)
             for future in waiting:
                 if not future.cancelled() and future.exception() is None:
                     future.result().content.close()
+
+
+def _first(waiting: deque[Future[CutVideo]]) -> CutVideo:
+    """What comes first, awaited; it keeps its place until it is there, so that it is closed on Ctrl-C."""
+    cut = waiting[0].result()
+    waiting.popleft()
+    return cut
 
 
 class _Cutter:

@@ -17,6 +17,7 @@ from pathlib import Path
 from narravid.bad_items import BAD_ITEMS_NAME, BadItems
 from narravid.data.pack_format import (
     INFO_NAME,
+    PLAN_PLACE,
     VIDEOS_NAME,
     PackedVideo,
     PackError,
@@ -28,13 +29,10 @@ from narravid.data.pack_format import (
 )
 from narravid.data.pack_plan import PackPart, PackPlan
 from narravid.data.pack_table import read_videos, write_videos
-from narravid.files import file_sha256, read_json, write_json
+from narravid.files import file_sha256, read_json, remove_leftovers, write_json
 from narravid.locks import hold_lock
 
 __all__ = ["PackFolder"]
-
-PARTS_NAME = "parts"
-PLAN_NAME = "plan.json"
 
 
 class PackFolder:
@@ -48,7 +46,8 @@ class PackFolder:
     def __init__(self, folder: Path, plan: PackPlan) -> None:
         self.folder = folder
         self._plan = plan
-        self._parts = folder / PARTS_NAME
+        self._plan_path = folder / PLAN_PLACE
+        self._parts = self._plan_path.parent
 
     @property
     def info(self) -> PackInfo | None:
@@ -64,7 +63,10 @@ class PackFolder:
             PackError: If the folder holds something else, or was begun for another corpus or with other
                 settings.
             NarravidError: If another program works on the part, or on parts of another division.
+            OSError: If nothing can be written there.
         """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise PackError(self.folder, "is a file; a pack needs a folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             with self._locked():
@@ -88,11 +90,12 @@ class PackFolder:
         """Say that a shard is done, after it was written."""
         write_videos(self._rows_path(shard), rows)
 
-    def rows(self, shards: Iterable[int]) -> Iterator[PackedVideo]:
+    def rows(self, shards: Iterable[int], *, with_captions: bool = True) -> Iterator[PackedVideo]:
         """Rows of the videos of shards that are done."""
         for shard in shards:
             if self._rows_path(shard).exists():
-                yield from read_videos(self._rows_path(shard))
+                table = read_videos(self._rows_path(shard))
+                yield from (table.row(index, with_captions=with_captions) for index in range(len(table)))
 
     def complete(self, corpus_bad: Iterable[tuple[Path, str]]) -> PackInfo | None:
         """Put the pack together if all shards are done, by whomever.
@@ -108,8 +111,7 @@ class PackFolder:
             if info is not None:
                 shutil.rmtree(self._parts, ignore_errors=True)
                 return info
-            for name in (VIDEOS_NAME, BAD_ITEMS_NAME, INFO_NAME):
-                _remove_leftovers(self.folder / name)
+            remove_leftovers(self.folder, of=(VIDEOS_NAME, BAD_ITEMS_NAME, INFO_NAME))
             if not all(self.is_done(shard) for shard in range(self._plan.num_shards)):
                 return None
             tally = _Tally(self._plan.root, corpus_bad)
@@ -134,16 +136,26 @@ class PackFolder:
             shutil.rmtree(self._parts, ignore_errors=True)
             return info
 
-    def write_bad_items(self, corpus_bad: Iterable[tuple[Path, str]], more: BadItems) -> None:
-        """Write the table of bad items of a pack that is not complete, as far as they are known."""
+    def write_bad_items(self, corpus_bad: Iterable[tuple[Path, str]], *, more: BadItems) -> BadItems:
+        """Write the table of bad items of a pack that is not complete, as far as they are known.
+
+        Args:
+            corpus_bad: (path, reason) of videos that are not in the corpus.
+            more: Those of shards that are not done.
+
+        Returns:
+            What the table says.
+        """
         tally = _Tally(self._plan.root, corpus_bad)
-        for row in self.rows(range(self._plan.num_shards)):
+        for row in self.rows(range(self._plan.num_shards), with_captions=False):
             tally.add(row)
         for path, reason in more.reasons.items():
             if path not in tally.bad.reasons:
                 tally.bad.add(path, reason)
         with self._locked():
-            tally.bad.write(self.folder / BAD_ITEMS_NAME)
+            if self.info is None:
+                tally.bad.write(self.folder / BAD_ITEMS_NAME)
+        return tally.bad
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -152,16 +164,18 @@ class PackFolder:
             yield
 
     def _begin(self, part: PackPart) -> None:
-        plan_path = self._parts / PLAN_NAME
-        if plan_path.exists():
-            self._plan.check(read_json(plan_path), self.folder)
+        if self._plan_path.exists():
+            self._plan.check(read_json(self._plan_path), self.folder)
         else:
-            strangers = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
+            there = (*self.folder.iterdir(), *self._parts.glob("*"))
+            strangers = [path for path in there if not path.name.startswith(".") and path != self._parts]
             if strangers:
+                stranger = min(strangers).relative_to(self.folder)
                 raise PackError(
-                    self.folder, f"is not empty and holds no pack ({strangers[0]}); choose another folder"
+                    self.folder, f"is not empty and holds no pack ({stranger}); choose another folder"
                 )
-            write_json(plan_path, self._plan.to_json())
+            remove_leftovers(self._parts)
+            write_json(self._plan_path, self._plan.to_json())
         for other in sorted(self._parts.glob("of-*/part-*")):
             if other.parent != self._part_folder(part).parent:
                 busy = f"another program packs {other.name} {other.parent.name} of {self.folder}"
@@ -170,21 +184,15 @@ class PackFolder:
 
     def _remove_leftovers(self, part: PackPart) -> None:
         """What killed runs left half written among the shards of a part."""
-        for shard in part.of(self._plan.num_shards):
-            _remove_leftovers(self.folder / shard_name(shard))
-            _remove_leftovers(self._rows_path(shard))
+        shards = part.of(self._plan.num_shards)
+        remove_leftovers(self.folder, of={shard_name(shard) for shard in shards})
+        remove_leftovers(self._parts, of={self._rows_path(shard).name for shard in shards})
 
     def _part_folder(self, part: PackPart) -> Path:
         return self._parts / f"of-{part.count}" / f"part-{part.number}"
 
     def _rows_path(self, shard: int) -> Path:
         return self.folder / rows_place(shard)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """What killed runs left of a file that nobody else writes now."""
-    for leftover in path.parent.glob(f".{path.name}.*.partial"):
-        leftover.unlink(missing_ok=True)
 
 
 class _Tally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,15 @@ from narravid.data.fingerprint import CorpusFingerprint
 from narravid.data.pack_format import FORMAT_VERSION, PackError, PackInfo, PackSettings
 
 __all__ = ["PackPart", "PackPlan"]
+
+SIZES = ("num_videos", "num_captions", "archive_bytes")
+FINGERPRINTS = ("corpus_sha256", "files_sha256")
+EXPLANATIONS = {
+    "num_videos": " (videos with captions)",
+    "archive_bytes": " (size of the video files)",
+    "corpus_sha256": " (names and captions of the videos)",
+    "files_sha256": " (paths and sizes of the video files)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class PackPlan:
         settings: How they are cut.
 
     Attributes:
-        archive_bytes: Size of all video files together.
+        archive_bytes: Size of all video files together, as far as they can be seen.
         corpus_sha256: Fingerprint of ids and captions.
         num_captions: Captions of all videos.
         num_shards: How many shards there will be.
@@ -69,7 +78,7 @@ class PackPlan:
         self.archive_bytes = 0
         corpus, files = CorpusFingerprint(), CorpusFingerprint()
         for video in videos:
-            size = video.path.stat().st_size if video.path.exists() else 0
+            size = _size(video.path)
             self.archive_bytes += size
             corpus.add(video.video_id, video.track)
             files.add(f"{size} {video.path.relative_to(root).as_posix()}", ())
@@ -88,6 +97,8 @@ class PackPlan:
             "format_version": FORMAT_VERSION,
             "settings": to_dict(self.settings),
             "num_videos": len(self.videos),
+            "num_captions": self.num_captions,
+            "archive_bytes": self.archive_bytes,
             "corpus_sha256": self.corpus_sha256,
             "files_sha256": self._files_sha256,
         }
@@ -98,6 +109,7 @@ class PackPlan:
             **self.to_json(),
             "settings": to_dict(info.settings),
             "num_videos": info.num_videos,
+            "num_captions": info.num_captions,
             "corpus_sha256": info.corpus_sha256,
         }
 
@@ -109,25 +121,32 @@ class PackPlan:
             folder: Where it was begun; named in errors.
 
         Raises:
-            PackError: If the plans differ; says in what.
+            PackError: If the plans differ; names what differs, as it was and as it is.
         """
         plan = self.to_json()
-        theirs = begun.get("settings", {})
         differences = [
-            f"{name} was {theirs.get(name)} and is {value}"
-            for name, value in plan["settings"].items()
-            if theirs.get(name) != value
+            *_differences(("format_version",), begun, plan),
+            *_differences(plan["settings"], begun.get("settings", {}), plan["settings"]),
+            *(_differences(SIZES, begun, plan) or _differences(FINGERPRINTS, begun, plan)),
         ]
-        if begun.get("num_videos") != plan["num_videos"]:
-            differences.append(f"there were {begun.get('num_videos')} videos and are {plan['num_videos']}")
-        elif begun.get("corpus_sha256") != plan["corpus_sha256"]:
-            differences.append("names or captions of videos have changed")
-        elif begun.get("files_sha256") != plan["files_sha256"]:
-            differences.append("video files have changed their size or place")
-        if begun.get("format_version") != plan["format_version"]:
-            differences.append("another version of Narravid began it")
         if differences:
             raise PackError(
                 folder,
-                f"was begun otherwise: {'; '.join(differences)}; pack as before, or into another folder",
+                f"was begun otherwise: {'; '.join(differences)}. Pack as before, or into another folder",
             )
+
+
+def _differences(names: Iterable[str], theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}{EXPLANATIONS.get(name, '')} was {theirs.get(name)} and is {ours[name]}"
+        for name in names
+        if theirs.get(name) != ours[name]
+    ]
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 of one that cannot be seen, which is found to be bad when its turn comes."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from narravid.bad_items import MAX_BAD_SHARE, BadItems
+from narravid.bad_items import BAD_ITEMS_NAME, MAX_BAD_SHARE, BadItems
 from narravid.data.corpus import FoundVideos
 from narravid.data.pack_cutting import CutVideo, cut_videos
 from narravid.data.pack_folder import PackFolder
@@ -37,7 +36,8 @@ class PackReport:
         num_written: Videos that this run packed, bad ones included.
         num_kept: Videos of this run's part that earlier runs had packed.
         num_shards_missing: Shards that no run has packed yet.
-        bad: The bad videos of its part, and those with faulty captions.
+        bad: What is not packed, and why: as the table of a complete pack says it; else the videos without
+            captions to use, and the bad ones of all shards that are done.
         archive_bytes: Size of all video files of the archive together.
     """
 
@@ -80,35 +80,51 @@ def pack_archive(
         What was done.
 
     Raises:
-        ValueError: If there is no video, or `num_workers` is below 1.
+        ValueError: If there is no video, `num_workers` is below 1, or `max_bad_share` not from 0 to 1.
         PackError: If `output` holds something else, or was begun for other videos or settings.
         TooManyBadItemsError: If more videos were bad.
-        NarravidError: If the disk is full, a file name is no text, or another run packs the same part.
+        NarravidError: If nothing can be written, a file name is no text, or another run packs the same part.
     """
+    if num_workers < 1:
+        raise ValueError(f"num_workers must be at least 1, got {num_workers}")
+    if not 0 <= max_bad_share <= 1:
+        raise ValueError(f"max_bad_share must be from 0 to 1, got {max_bad_share}")
     if not found.videos:
         raise ValueError(f"{root} has no narrated video to pack")
     _check_names(found)
     part = part or PackPart()
     plan = PackPlan(root, found.videos, settings)
     folder = PackFolder(output, plan)
-    with folder.work_on(part):
-        log = _Log(output / (LOG_NAME if part.count == 1 else f"pack-{part.number}-of-{part.count}.log"))
-        job = _Job(plan, folder, part, faulty=found.faulty, max_bad_share=max_bad_share, log=log)
-        try:
-            if folder.info is None:
-                job.run(num_workers)
-            info = folder.complete(found.bad)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise _no_room_error(output, error) from error
-            raise
-        except (NarravidError, KeyboardInterrupt) as stop:
-            log.write(f"stopped: {type(stop).__name__} {stop}")
-            folder.write_bad_items(found.bad, more=job.bad)
-            raise
-        num_missing = 0 if info else sum(not folder.is_done(shard) for shard in range(plan.num_shards))
-        log.write("complete" if info else f"part {part} is done, {num_missing} shards of others are missing")
-        return PackReport(info, job.num_written, job.num_kept, num_missing, job.bad, plan.archive_bytes)
+    try:
+        with folder.work_on(part):
+            job = _Job(plan, folder, part, faulty=found.faulty, max_bad_share=max_bad_share)
+            return _finish(job, found, num_workers=num_workers)
+    except OSError as error:
+        raise _cannot_write_error(output, error) from error
+
+
+def _finish(job: _Job, found: FoundVideos, *, num_workers: int) -> PackReport:
+    """Do the job unless the pack is complete, and complete it if nothing is missing."""
+    folder = job.folder
+    was_complete = folder.info is not None
+    try:
+        if not was_complete:
+            job.run(num_workers)
+        info = folder.complete(found.bad)
+    except (NarravidError, KeyboardInterrupt) as stop:
+        job.log.write(f"stopped: {type(stop).__name__} {stop}")
+        folder.write_bad_items(found.bad, more=job.bad)
+        raise
+    num_missing = 0
+    if info is None:
+        num_missing = sum(not folder.is_done(shard) for shard in range(job.plan.num_shards))
+        bad = folder.write_bad_items(found.bad, more=job.bad)
+        job.log.write(f"part {job.part} is done, {num_missing} shards of others are missing")
+    else:
+        bad = BadItems.read(folder.folder / BAD_ITEMS_NAME)
+        if not was_complete:
+            job.log.write("complete")
+    return PackReport(info, job.num_written, job.num_kept, num_missing, bad, job.plan.archive_bytes)
 
 
 def _check_names(found: FoundVideos) -> None:
@@ -122,11 +138,11 @@ def _check_names(found: FoundVideos) -> None:
             ) from error
 
 
-def _no_room_error(output: Path, error: OSError) -> NarravidError:
-    return NarravidError(
-        f"{output} cannot be written ({os.strerror(error.errno or 0)}); what is packed is kept: make room and"
-        " run the same command again"
-    )
+def _cannot_write_error(output: Path, error: OSError) -> NarravidError:
+    remedy = "mend that and run the same command again, or choose another folder"
+    if error.errno in NO_ROOM:
+        remedy = "what is packed is kept: make room and run the same command again"
+    return NarravidError(f"{output} cannot be written ({error.strerror or error}); {remedy}")
 
 
 class _Log:
@@ -151,56 +167,60 @@ class _Job:
         *,
         faulty: Sequence[tuple[Path, str]],
         max_bad_share: float,
-        log: _Log,
     ) -> None:
-        self._plan = plan
-        self._folder = folder
+        self.plan = plan
+        self.folder = folder
+        self.part = part
+        self.log = _Log(
+            folder.folder / (LOG_NAME if part.count == 1 else f"pack-{part.number}-of-{part.count}.log")
+        )
         self._max_bad_share = max_bad_share
-        self._log = log
         self._shards = part.of(plan.num_shards)
         self._num_expected = sum(len(plan.videos_of(shard)) for shard in self._shards)
         self._started = time.monotonic()
         self._seconds_cut = 0.0
         self.num_written = self.num_kept = 0
         self.bad = BadItems()
-        self._num_faulty = len(faulty)
-        for path, reason in faulty:
-            self.bad.add(path, reason)
+        # each part answers for its share of what is bad by its captions, or small parts would stop for all
+        for index in part.of(len(faulty)):
+            self.bad.add(*faulty[index])
+        self._num_faulty = len(self.bad)
 
     def run(self, num_workers: int) -> None:
         """Write the shards, in order."""
-        todo = [shard for shard in self._shards if not self._folder.is_done(shard)]
-        for row in self._folder.rows(shard for shard in self._shards if shard not in set(todo)):
+        done = {shard for shard in self._shards if self.folder.is_done(shard)}
+        todo = [shard for shard in self._shards if shard not in done]
+        for row in self.folder.rows(sorted(done), with_captions=False):
             self.num_kept += 1
             if row.bad is not None:
-                self.bad.add(self._plan.root / row.path, row.bad)
+                self.bad.add(self.plan.root / row.path, row.bad)
         num_todo = self._num_expected - self.num_kept
-        self._log.write(f"packing {num_todo} videos of {len(todo)} shards; {self.num_kept} were done before")
+        self.log.write(f"packing {num_todo} videos of {len(todo)} shards; {self.num_kept} were done before")
         self._check_share()
-        numbers = itertools.chain.from_iterable(self._plan.videos_of(shard) for shard in todo)
+        numbers = itertools.chain.from_iterable(self.plan.videos_of(shard) for shard in todo)
         cut = cut_videos(
-            (self._plan.videos[number] for number in numbers),
-            self._plan.settings,
+            (self.plan.videos[number] for number in numbers),
+            self.plan.settings,
             num_workers=num_workers,
-            folder=self._folder.folder,
+            folder=self.folder.folder,
         )
         with closing(cut), progress_bar("packing", num_todo, unit="videos") as bar:
             for shard in todo:
                 self._write(shard, cut, bar)
 
     def _write(self, shard: int, cut: Iterator[CutVideo], bar: ProgressBar) -> None:
-        numbers = self._plan.videos_of(shard)
-        path = self._folder.folder / shard_name(shard)
+        numbers = self.plan.videos_of(shard)
+        path = self.folder.folder / shard_name(shard)
         rows = write_shard(
             path,
             shard,
             zip(numbers, cut, strict=False),
-            root=self._plan.root,
+            root=self.plan.root,
             on_video=lambda video: self._note(video, bar),
         )
-        self._folder.finish_shard(shard, rows)
+        self.folder.finish_shard(shard, rows)
         num_segments = sum(len(row.segments) for row in rows)
-        self._log.write(
+        self.log.write(
             f"{path.name}: {len(rows)} videos, {num_segments} segments, {path.stat().st_size} bytes"
         )
 
@@ -209,7 +229,7 @@ class _Job:
         self._seconds_cut += 0.0 if cut.bad else cut.duration_seconds
         if cut.bad is not None:
             self.bad.add(cut.video.path, cut.bad)
-            self._log.write(f"bad: {cut.video.path}: {cut.bad}")
+            self.log.write(f"bad: {cut.video.path}: {cut.bad}")
         rate = self._seconds_cut / max(time.monotonic() - self._started, 1e-9)
         bar.advance(note=f"{rate:.1f} h of video an hour, {len(self.bad)} bad")
         self._check_share()

@@ -24,6 +24,10 @@ from narravid.video.segments import Segment, Timeline
 __all__ = ["SegmentEncoding", "check_spans", "cut_segments"]
 
 MAX_CRF = 51
+PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class SegmentEncoding:
             raise ValueError(f"short_side_pixels must be at least 2 or None, got {self.short_side_pixels}")
         if not 0 <= self.crf <= MAX_CRF:
             raise ValueError(f"crf must be 0 to {MAX_CRF}, got {self.crf}")
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         if not (math.isfinite(self.keyframe_seconds) and self.keyframe_seconds > 0):
             raise ValueError(f"keyframe_seconds must be positive, got {self.keyframe_seconds}")
 
