@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import joblib
 import tyro
 
-from narravid.bad_items import BAD_ITEMS_NAME, MAX_BAD_SHARE
-from narravid.data.corpus import FoundVideos, find_narrated_videos
+from narravid.bad_items import BAD_ITEMS_NAME, MAX_BAD_SHARE, BadItems, TooManyBadItemsError
+from narravid.data.corpus import find_narrated_videos
+from narravid.data.pack_files import is_address
 from narravid.data.pack_format import PackInfo, PackSettings
 from narravid.data.pack_plan import PackPart
 from narravid.data.packing import PackReport, pack_archive
@@ -23,6 +25,10 @@ __all__ = ["Pack"]
 SECONDS_PER_HOUR = 3600
 MAX_LISTED = 20
 MEGABYTE, GIGABYTE = 1e6, 1e9
+SHORT_SIDE_PIXELS = 256
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,14 @@ class Pack:
 
     Attributes:
         root: Folder of the videos, searched to the bottom.
-        output: Folder of the pack; made when it is not there.
+        output: Folder of the pack on a disk; made when it is not there.
         captions: Folder of the transcripts, or one file with the captions of many videos; by default each
             transcript lies beside its video.
         video_list: The videos to take, in place of all below ROOT: CSV with a column video_path or path, or
             vid_to_path.json; paths start at ROOT.
         short_side: Pixels of the shorter side, aspect kept; smaller videos are not enlarged.
         crf: Quality of H.264, from 0 (best) to 51; each 6 less about double the size.
-        preset: Speed of the encoder, ultrafast to veryslow; slower ones give smaller shards.
+        preset: Speed of the encoder; slower ones give smaller shards.
         keyframe_seconds: Largest distance of key frames; shorter is quicker to read and larger.
         clip_seconds: Longest clip that training will draw.
         min_caption_seconds: Length to which training widens short captions, at most.
@@ -57,12 +63,12 @@ class Pack:
     """
 
     root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
-    output: Path
+    output: Annotated[str, tyro.conf.arg(metavar="PACK")]
     captions: Path | None = None
     video_list: Path | None = None
-    short_side: int = 256
+    short_side: int = SHORT_SIDE_PIXELS
     crf: int = PackSettings.crf
-    preset: str = PackSettings.preset
+    preset: Preset = "veryfast"
     keyframe_seconds: float = PackSettings.keyframe_seconds
     clip_seconds: float = PackSettings.clip_seconds
     min_caption_seconds: float = PackSettings.min_caption_seconds
@@ -75,7 +81,43 @@ class Pack:
 
     def run(self) -> int:
         """Pack, and say what was made."""
-        settings = PackSettings(
+        if is_address(self.output):
+            raise ConfigError(
+                f"--output {self.output}: a pack is written to a folder, not to an address; write it to a"
+                " disk and copy the folder there, from where training reads it",
+                key="output",
+            )
+        output = Path(self.output)
+        part = _parse_part(self.part)
+        settings = self._settings()
+        root = Path(os.path.abspath(self.root))
+        found = find_narrated_videos(root, captions=self.captions, video_list=self.video_list)
+        try:
+            report = pack_archive(
+                found,
+                root,
+                output,
+                settings=settings,
+                num_workers=joblib.cpu_count() if self.workers is None else self.workers,
+                part=part,
+                max_bad_share=self.max_bad_share,
+            )
+        except TooManyBadItemsError as error:
+            raise TooManyBadItemsError(
+                f"{error}. All are listed in {output / BAD_ITEMS_NAME}. The same command with a larger "
+                "--max-bad-share goes on without them; mended ones need a new pack"
+            ) from error
+        except KeyboardInterrupt:
+            print("narravid: finished shards are kept; the same command goes on from there", file=sys.stderr)
+            raise
+        _print_bad(report.bad, output / BAD_ITEMS_NAME)
+        _print_report(report, output)
+        return 0
+
+    def _settings(self) -> PackSettings:
+        if self.lossless and self.short_side != SHORT_SIDE_PIXELS:
+            raise ConfigError("--lossless keeps the size; leave --short-side out", key="short_side")
+        return PackSettings(
             clip_seconds=self.clip_seconds,
             min_caption_seconds=self.min_caption_seconds,
             max_segment_seconds=self.max_segment_seconds,
@@ -86,47 +128,42 @@ class Pack:
             keyframe_seconds=self.keyframe_seconds,
             videos_per_shard=self.videos_per_shard,
         )
-        part = _parse_part(self.part)
-        root = Path(os.path.abspath(self.root))
-        found = find_narrated_videos(root, captions=self.captions, video_list=self.video_list)
-        report = pack_archive(
-            found,
-            root,
-            self.output,
-            settings=settings,
-            num_workers=self.workers or joblib.cpu_count(),
-            part=part,
-            max_bad_share=self.max_bad_share,
-        )
-        self._print(report, found)
-        return 0
 
-    def _print(self, report: PackReport, found: FoundVideos) -> None:
-        bad = {**{str(path): reason for path, reason in found.bad}, **report.bad.reasons}
-        for path in sorted(bad)[:MAX_LISTED]:
-            print(f"not packed: {path}: {bad[path]}")
-        if len(bad) > MAX_LISTED:
-            print(f"and {len(bad) - MAX_LISTED:,} more, in {self.output / BAD_ITEMS_NAME}")
-        kept = f", {report.num_kept:,} were there before" if report.num_kept else ""
-        print(f"{report.num_written:,} videos packed now{kept}")
-        if report.info is None:
-            print(f"{self.output} still lacks {report.num_shards_missing:,} shards of other parts")
-        else:
-            _print_pack(self.output, report.info, report.archive_bytes)
+
+def _print_bad(bad: BadItems, table: Path) -> None:
+    for path in sorted(bad.reasons)[:MAX_LISTED]:
+        print(f"not packed: {path}: {bad.reasons[path]}")
+    if len(bad) > MAX_LISTED:
+        print(f"and {len(bad) - MAX_LISTED:,} more, in {table}; by reason:")
+        for reason, count in bad.by_reason().most_common(MAX_LISTED):
+            print(f"  {count:,} x {reason}")
+
+
+def _print_report(report: PackReport, output: Path) -> None:
+    missing = f"; {len(report.bad):,} are not packed, see {output / BAD_ITEMS_NAME}" if report.bad else ""
+    if report.num_written or report.num_kept or report.info is None:
+        kept = f", {report.num_kept:,} were done before" if report.num_kept else ""
+        print(f"{report.num_written:,} videos done now{kept}{missing}")
+    else:
+        print(f"{output} was complete before, nothing is done{missing}")
+    if report.info is None:
+        print(f"shards of other parts still missing in {output}: {report.num_shards_missing:,}")
+    else:
+        _print_pack(output, report.info, report.archive_bytes)
 
 
 def _print_pack(output: Path, info: PackInfo, archive_bytes: int) -> None:
     num_bytes = sum(info.shard_bytes)
     hours = info.video_seconds / SECONDS_PER_HOUR
     segment_hours = info.segment_seconds / SECONDS_PER_HOUR
-    num_good = info.num_videos - info.num_bad_videos
     print(
-        f"{output}: {num_good:,} videos ({hours:,.2f} h), {info.num_bad_videos:,} bad ones,"
-        f" {info.num_segments:,} segments ({segment_hours:,.2f} h) in {len(info.shard_bytes):,} shards"
+        f"{output}: {info.num_videos - info.num_bad_videos:,} videos ({hours:,.2f} h) in"
+        f" {info.num_segments:,} segments ({segment_hours:,.2f} h) and {len(info.shard_bytes):,} shards"
     )
-    rate = f"{num_bytes / hours / MEGABYTE:,.0f} MB an hour of video" if hours else "no hour of video"
+    rate = f", {num_bytes / hours / MEGABYTE:,.0f} MB an hour of video" if hours else ""
     share = f", {num_bytes / archive_bytes:.0%} of the archive" if archive_bytes else ""
-    print(f"{num_bytes / GIGABYTE:,.3f} GB: {rate}{share}")
+    size = f"{num_bytes / GIGABYTE:,.2f} GB" if num_bytes >= GIGABYTE else f"{num_bytes / MEGABYTE:,.2f} MB"
+    print(f"{size}{rate}{share}")
 
 
 def _parse_part(text: str) -> PackPart:
