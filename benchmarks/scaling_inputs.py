@@ -97,8 +97,8 @@ class Rates:
     pack_bytes_per_second: float = 77_000
     small_bytes_per_second: float = 54_000
     core_seconds_per_second: float = 0.16
-    file_clip_ms: float = 100.0
-    pack_clip_ms: float = 25.0
+    file_clip_ms: float = 91.0
+    pack_clip_ms: float = 47.0
     table_bytes_per_caption: float = 40.0
     table_bytes_per_segment: float = 48.0
     memory_bytes_per_caption: float = 250.0
