@@ -66,6 +66,13 @@ def test_a_packet_that_does_not_decode_is_counted(decoder, tmp_path):
     assert found.fault == "damaged packets or frames: 1 of 24"
 
 
+def test_times_that_start_again_are_found_by_decoding_all(decoder, twice, tmp_path):
+    found = decoder.check(twice, whole=True)
+    assert found.restart_seconds == pytest.approx(1.9, abs=0.1)
+    assert found.fault == "times start again after 1.9 s: what follows is out of reach; convert the file"
+    assert decoder.check(tmp_path / "one.ts", whole=True).restart_seconds is None
+
+
 def test_a_few_samples_show_that_nothing_decodes_behind_the_first_frame(decoder, tmp_path):
     path = tmp_path / "stills.mp4"
     write_timed(path, range(0, 4000, 40), gop_size=1)

@@ -25,6 +25,7 @@ __all__ = ["CheckedVideo", "check_video"]
 
 SAMPLE = ClipShape(num_frames=8, fps=8.0, size_pixels=32, frame_rule="shown_at")
 TAG_OF_LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+MIN_RESTART_SECONDS = 1.0
 MIN_MISSING_SECONDS = 1.0
 MIN_MISSING_SHARE = 0.02
 MIN_MISSING_SHARE_OF_CONTAINER = 0.1
@@ -44,6 +45,7 @@ class CheckedVideo:
         num_complaints: What else the decoder complained of; it conceals such damage.
         first_complaint: The first of these complaints.
         read_error: Why reading broke off before the end.
+        restart_seconds: Where times go back to earlier ones, as in recordings that were joined byte by byte.
     """
 
     duration_seconds: float
@@ -54,12 +56,16 @@ class CheckedVideo:
     num_complaints: int = 0
     first_complaint: str | None = None
     read_error: str | None = None
+    restart_seconds: float | None = None
 
     @property
     def fault(self) -> str | None:
         """What is wrong, in one sentence; None if nothing is."""
         if self.read_error is not None:
             return f"cannot be read beyond {self.duration_seconds:.1f} s: {self.read_error}"
+        if self.restart_seconds is not None:
+            said = f"times start again after {self.restart_seconds:.1f} s"
+            return f"{said}: what follows is out of reach; convert the file"
         if self.is_cut_short:
             return f"cut short: ends at {self.duration_seconds:.1f} s, states {self.stated_seconds:.1f} s"
         if self.num_damaged:
@@ -106,6 +112,7 @@ def check_video(path: str | Path, *, whole: bool, on_progress: Callable[[], None
             num_complaints=found.num_complaints,
             first_complaint=found.first_complaint,
             read_error=found.read_error,
+            restart_seconds=found.restart_seconds,
         )
 
 
@@ -129,6 +136,8 @@ class _Findings:
         self.num_complaints = 0
         self.first_complaint: str | None = None
         self.read_error: str | None = None
+        self.restart_seconds: float | None = None
+        self._latest_ticks: int | None = None
 
     def gather(self, source: VideoSource) -> None:
         """Decode everything from the present position on."""
@@ -136,6 +145,7 @@ class _Findings:
         with _complaints() as complaints:
             for packet in source.packets():
                 self.num_damaged += bool(packet.is_corrupt)
+                self._follow(source, packet.dts)
                 try:
                     for frame in source.stream.codec_context.decode(packet):
                         self.num_frames += 1
@@ -146,6 +156,15 @@ class _Findings:
                     self.num_damaged += 1
                 self._note(complaints)
         self.read_error = source.last_fault
+
+    def _follow(self, source: VideoSource, decode_ticks: int | None) -> None:
+        """Notice where time jumps back."""
+        if decode_ticks is None:
+            return
+        latest = decode_ticks if self._latest_ticks is None else self._latest_ticks
+        if self.restart_seconds is None and latest - decode_ticks > source.ticks(MIN_RESTART_SECONDS):
+            self.restart_seconds = float((latest - source.origin_ticks) * source.time_base)
+        self._latest_ticks = max(latest, decode_ticks)
 
     def _note(self, complaints: list[tuple[int, str, str]]) -> None:
         """Count them and let them go: a damaged file can give millions."""
