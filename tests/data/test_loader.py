@@ -247,6 +247,37 @@ def test_watched_processes_of_a_loader_that_is_left_early_are_gone(corpus):
     assert not any(is_alive(pid) for pid in pids)
 
 
+class AskedLate(WatchedDecoder):
+    """Requests for some videos come, as they may, when the decoder has just been closed."""
+
+    def __init__(self, late: set[Path]) -> None:
+        super().__init__(2)
+        self.late = late
+        self.is_waiting = threading.Event()
+        self.was_closed = threading.Event()
+
+    def _ask(self, path, request, data=None):
+        if path in self.late:
+            self.is_waiting.set()
+            self.was_closed.wait(60)
+        yield from super()._ask(path, request, data)
+
+    def close(self) -> None:
+        super().close()
+        self.was_closed.set()
+
+
+def test_a_process_that_is_asked_for_while_the_loader_is_left_is_gone_too(corpus):
+    first = next(BatchOrder(len(corpus), 1, 1).batches(epoch=0))
+    decoder = AskedLate({video.path for video in corpus} - {corpus[index].path for index in first})
+    batches = start(make_dataset(corpus, FileClips(decoder)), batch_size=1, num_workers=2)
+    next(batches)
+    decoder.is_waiting.wait(60)
+    batches.close()
+    assert loader_threads() == []
+    assert decoder.worker_pids == []
+
+
 def test_whatever_goes_wrong_in_a_thread_arrives_and_leaves_nothing_behind(corpus):
     class Faulty(MemoryClips):
         def read(self, path, start_seconds, spec, *, generator=None):
