@@ -4,7 +4,7 @@ A pack is a folder, or the same below an address:
 
     pack.json          what it is and how it was made; written last, so its presence says that it is complete
     videos.arrow       one row for each video of the corpus in its order, bad ones too (`data.pack_table`)
-    shard-000000.tar   WebDataset: `VVVVVVVV_SSSS.mp4` (or `.mov`) and `.json` for segment S of video V
+    shard-000000.tar   WebDataset: `VVVVVVVV_SSSS.mp4` and `.json` for segment S of video V
     bad_items.csv      what could not be packed, and why
 
 A bad video keeps its row, so that indexes, the order of an epoch and the replacements drawn from a pack are
