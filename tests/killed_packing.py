@@ -3,7 +3,7 @@
 Usage: python killed_packing.py ARCHIVE PACK steps
        python killed_packing.py ARCHIVE PACK moments SEED NUM_KILLS
 
-`steps` kills a run before and after every renaming of a finished file, each once. `moments` kills runs at
+`steps` kills a run before every renaming of a finished file, each once, and after the last. `moments` kills runs at
 times drawn by the seed; one that gets to its end alive is begun anew. Each run starts from what the killed
 ones before it left. Prints one JSON list of the kills. Each run is a forked child, so that the imports are
 paid once.
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from narravid.data.corpus import FoundVideos, find_narrated_videos
-from narravid.data.pack_format import PackSettings
+from narravid.data.pack_format import INFO_NAME, PackSettings
 from narravid.data.packing import pack_archive
 from packable_archive import MAX_BAD_SHARE, MAX_SEGMENT_SECONDS, VIDEOS_PER_SHARD
 
@@ -46,7 +46,7 @@ def run_packing(found: FoundVideos, archive: Path, pack: Path) -> None:
 
 
 def kill_at_steps(run: Callable[[], None]) -> list[str]:
-    """When each run was killed: before or after the first renaming where none was killed so."""
+    """When each run was killed: at the first step where none was killed before."""
     kills: list[str] = []
     while True:
         reader, writer = os.pipe()
@@ -72,7 +72,8 @@ def run_until_renaming(run: Callable[[], None], kills: Sequence[str], writer: in
     def killing(path: Path, target: Path) -> None:
         kill_once(f"before {Path(target).name}")
         rename(path, target)
-        kill_once(f"after {Path(target).name}")
+        if Path(target).name == INFO_NAME:  # after the others is as before the next one
+            kill_once(f"after {INFO_NAME}")
 
     Path.replace = killing
     run()
