@@ -37,13 +37,14 @@ def write_streams(path, streams):
 @pytest.mark.parametrize(
     ("suffix", "streams", "first"),
     [
-        (".mkv", [(32, DEFAULT, 100), (48, DEFAULT, 200)], 200),  # the larger, as the ffmpeg program chooses
-        (".mkv", [(48, DEFAULT, 100), (48, DEFAULT, 200)], 100),
+        (".ts", [(32, 0, 100), (48, 0, 200)], 200),  # no stream is marked in this container
+        (".ts", [(48, 0, 100), (48, 0, 200)], 100),
+        (".mkv", [(32, DEFAULT, 100), (48, DEFAULT, 200)], 100),
         (".mkv", [(32, DEFAULT, 100), (48, 0, 200)], 100),  # the one that the file puts first itself
         (".mkv", [(48, 0, 100), (32, DEFAULT, 200)], 200),
         (".mp4", [(80, COVER, 100), (48, 0, 200)], 200),
     ],
-    ids=["larger", "first", "default", "default comes last", "no cover"],
+    ids=["larger", "first", "first default", "default", "default comes last", "no cover"],
 )
 def test_the_video_among_several(tmp_path, suffix, streams, first):
     path = tmp_path / f"several{suffix}"

@@ -65,7 +65,9 @@ def open_container(path: str, data: Buffer | None = None) -> av.container.InputC
 
 
 def main_video_stream(path: str, container: av.container.InputContainer) -> av.video.VideoStream:
-    """The stream that the ffmpeg program shows: of those with moving pictures the default, else the largest.
+    """Of the streams with moving pictures the first that the file marks as default, else the largest.
+
+    The ffmpeg program takes the same one, except that of several default ones it prefers the largest.
 
     Raises:
         DecodeError: If there is none, or FFmpeg has no decoder for it.
@@ -80,9 +82,6 @@ def main_video_stream(path: str, container: av.container.InputContainer) -> av.v
     decodable = [s for s in moving if s.codec_context is not None]
     if not decodable:
         raise DecodeError(path, "FFmpeg has no decoder for its video stream")
-    return max(decodable, key=_rank)
-
-
-def _rank(stream: av.video.VideoStream) -> tuple[bool, int]:
-    context = stream.codec_context
-    return bool(stream.disposition & av.stream.Disposition.default), context.width * context.height
+    default = [s for s in decodable if s.disposition & av.stream.Disposition.default]
+    largest = max(decodable, key=lambda s: s.codec_context.width * s.codec_context.height)
+    return default[0] if default else largest
