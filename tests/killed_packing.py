@@ -3,10 +3,10 @@
 Usage: python killed_packing.py ARCHIVE PACK steps
        python killed_packing.py ARCHIVE PACK moments SEED NUM_KILLS
 
-`steps` kills a run before every renaming of a finished file, each once, and after the last. `moments` kills runs at
-times drawn by the seed; one that gets to its end alive is begun anew. Each run starts from what the killed
-ones before it left. Prints one JSON list of the kills. Each run is a forked child, so that the imports are
-paid once.
+`steps` kills a run before every renaming of a finished file, each once, and after the last. `moments` kills
+runs at times drawn by the seed; one that gets to its end alive is begun anew. Each run starts from what the
+killed ones before it left. Prints one JSON list of the kills. Each run is a forked child, so that the
+imports are paid once.
 """
 
 from __future__ import annotations
