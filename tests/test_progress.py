@@ -22,8 +22,8 @@ def test_lines_come_now_and_then_and_at_the_end(clock, capsys):
             clock[0] = seconds
             bar.advance(note=f"at {seconds:g}")
     assert capsys.readouterr().err.splitlines() == [
-        "checking 2/4 files, 0.2 files/s, 11 s left at 11",
-        "checking 4/4 files, 0.2 files/s, 0 s left at 20",
+        "checking 2/4 files, 0.2 files/s, 11 s left, at 11",
+        "checking 4/4 files, 0.2 files/s, 0 s left, at 20",
     ]
 
 

@@ -51,7 +51,8 @@ class ProgressBar:
         if total is not None and done > 0:
             left = f", {_time(elapsed * (total - done) / done)} left"
         count = _share(done, total)
-        line = f"{self._description} {count} {self._unit}, {rate}{left} {self._note}".rstrip()
+        note = f", {self._note}" if self._note else ""
+        line = f"{self._description} {count} {self._unit}, {rate}{left}{note}"
         self._console.print(line, highlight=False, soft_wrap=True)
 
 
