@@ -243,6 +243,7 @@ def test_key_frames_are_near(noise):
         ("short_side_pixels", 1),
         ("crf", -1),
         ("crf", 52),
+        ("preset", "fastest"),
         ("keyframe_seconds", 0.0),
         ("keyframe_seconds", np.inf),
     ],
@@ -256,8 +257,3 @@ def test_encodings_that_cannot_be(name, value):
 def test_spans_that_are_none(numbered, span):
     with pytest.raises(ValueError, match=r"a segment must be \(start, end\)"):
         cut(numbered, [span])
-
-
-def test_a_preset_that_does_not_exist(numbered):
-    with pytest.raises(DecodeError, match="cannot be encoded"):
-        cut(numbered, [(0.0, 1.0)], SegmentEncoding(preset="fastest"))
