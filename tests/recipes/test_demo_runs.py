@@ -60,7 +60,8 @@ def test_an_error_of_one_training_comes_through_and_ends_the_other(world: Path) 
         )
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_stopping_the_starter_alone_leaves_no_training_process(world: Path, stop: signal.Signals) -> None:
     folder = world / stop.name
     folder.mkdir()

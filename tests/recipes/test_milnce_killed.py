@@ -26,7 +26,10 @@ NUM_STEPS = 150
 MAX_KILLS = 3
 MAX_TRAINED_SECONDS = 0.25
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL"),
+]
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:
