@@ -12,6 +12,7 @@ import joblib
 import tyro
 
 from narravid.bad_items import BAD_ITEMS_NAME
+from narravid.cli.bad_item_lines import MAX_LISTED, bad_item_lines
 from narravid.errors import ConfigError
 from narravid.inference.checked_files import CheckedFiles
 from narravid.inference.checking import (
@@ -29,7 +30,6 @@ __all__ = ["Check"]
 EXIT_BAD_FILES = 1
 MEMORY_SUFFIX = ".good.jsonl"
 BESIDE = "beside"
-MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,8 @@ class Check:
 
     def _print(self, report: CheckReport) -> None:
         bad = report.bad
-        for path in sorted(bad.reasons)[:MAX_LISTED]:
-            print(f"bad: {path}: {bad.reasons[path]}")
-        if len(bad) > MAX_LISTED:
-            print(f"and {len(bad) - MAX_LISTED:,} more, in {self.output}; by reason:")
-            for reason, count in bad.by_reason().most_common(MAX_LISTED):
-                print(f"  {count:,} x {reason}")
+        for line in bad_item_lines(bad, "bad", table=self.output):
+            print(line)
         self._print_passed_over(report)
         known = f", {report.num_known:,} of them known from before" if report.num_known else ""
         hours = report.video_seconds / SECONDS_PER_HOUR

@@ -7,28 +7,26 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import joblib
 import tyro
 
-from narravid.bad_items import BAD_ITEMS_NAME, MAX_BAD_SHARE, BadItems, TooManyBadItemsError
+from narravid.bad_items import BAD_ITEMS_NAME, MAX_BAD_SHARE, TooManyBadItemsError
+from narravid.cli.bad_item_lines import bad_item_lines
 from narravid.data.corpus import find_narrated_videos
 from narravid.data.pack_files import is_address
 from narravid.data.pack_format import PackInfo, PackSettings
 from narravid.data.pack_plan import PackPart
 from narravid.data.packing import PackReport, pack_archive
 from narravid.errors import ConfigError
+from narravid.video.encode_segments import Preset
 
 __all__ = ["Pack"]
 
 SECONDS_PER_HOUR = 3600
-MAX_LISTED = 20
 MEGABYTE, GIGABYTE = 1e6, 1e9
 SHORT_SIDE_PIXELS = 256
-Preset = Literal[
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
-]
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,8 @@ class Pack:
         except KeyboardInterrupt:
             print("narravid: finished shards are kept; the same command goes on from there", file=sys.stderr)
             raise
-        _print_bad(report.bad, output / BAD_ITEMS_NAME)
+        for line in bad_item_lines(report.bad, "not packed", table=output / BAD_ITEMS_NAME):
+            print(line)
         _print_report(report, output)
         return 0
 
@@ -128,15 +127,6 @@ class Pack:
             keyframe_seconds=self.keyframe_seconds,
             videos_per_shard=self.videos_per_shard,
         )
-
-
-def _print_bad(bad: BadItems, table: Path) -> None:
-    for path in sorted(bad.reasons)[:MAX_LISTED]:
-        print(f"not packed: {path}: {bad.reasons[path]}")
-    if len(bad) > MAX_LISTED:
-        print(f"and {len(bad) - MAX_LISTED:,} more, in {table}; by reason:")
-        for reason, count in bad.by_reason().most_common(MAX_LISTED):
-            print(f"  {count:,} x {reason}")
 
 
 def _print_report(report: PackReport, output: Path) -> None:
