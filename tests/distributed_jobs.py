@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from narravid import distributed
+from narravid.batches import NarratedBatch
 from narravid.losses import MILNCELoss
 from narravid.tasks.contrastive import ContrastiveTask
-from narravid.types import NarratedBatch
 from tiny_models import TinyDualEncoder
 
 CLIPS_PER_PROCESS = 3
@@ -69,7 +69,7 @@ def run_all() -> dict[str, Any]:
     results["summed_gradient"] = own.grad.clone()
 
     try:
-        distributed.gather_with_gradient(torch.zeros(2 + rank, 4))
+        distributed.gather_with_gradient(torch.zeros(2, 4 + rank))
     except ValueError as error:
         results["shape_error"] = str(error)
 

@@ -25,6 +25,7 @@ ROWS = (
         "annotation_fields",
         "annotation_files",
         "bad_items",
+        "batches",
         "config",
         "distributed",
         "errors",

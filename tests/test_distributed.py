@@ -39,7 +39,7 @@ def test_gradients_of_all_processes_are_summed(results):
 def test_unequal_shapes_are_refused_on_every_process(results):
     for result in results:
         assert result["shape_error"] == (
-            "every process must bring a tensor of one shape, got [(2, 4), (3, 4)] by rank"
+            "every process must bring a tensor of one shape after the first axis, got [(2, 4), (2, 5)]"
         )
 
 

@@ -8,8 +8,8 @@ together they give exactly the gradient that one process would compute for the s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -17,13 +17,22 @@ import torch.distributed as dist
 __all__ = [
     "average_gradients",
     "barrier",
+    "from_first",
+    "gather",
+    "gather_objects",
     "gather_with_gradient",
     "init_from_torchrun",
     "is_initialised",
+    "largest",
     "rank",
     "shutdown",
     "world_size",
 ]
+
+BUCKET_BYTES = 25 * 2**20
+"""Gradients sent in one message, as much as PyTorch's own data parallelism sends."""
+
+ObjectT = TypeVar("ObjectT")
 
 
 def is_initialised() -> bool:
@@ -81,19 +90,58 @@ def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
     gradient of that loss, which `average_gradients` divides out again.
 
     Args:
-        tensor: (B, ...), of equal shape and dtype on every process.
+        tensor: (B, ...), on every process of the same dtype and, but for B, of the same shape.
 
     Returns:
-        (world_size * B, ...); `tensor` itself without a process group.
+        (sum of all B, ...); `tensor` itself without a process group.
 
     Raises:
-        ValueError: On every process, if the shapes differ.
+        ValueError: On every process, if the shapes differ in more than B.
     """
     if world_size() == 1:
         return tensor
-    _check_equal_shapes(tensor)
     gathered: torch.Tensor = _Gather.apply(tensor.contiguous())  # type: ignore[no-untyped-call]
     return gathered
+
+
+def gather(tensor: torch.Tensor) -> torch.Tensor:
+    """As `gather_with_gradient` for tensors of any dtype, without a gradient.
+
+    Args:
+        tensor: (B, ...), on every process of the same dtype and, but for B, of the same shape.
+
+    Returns:
+        (sum of all B, ...); `tensor` itself without a process group.
+
+    Raises:
+        ValueError: On every process, if the shapes differ in more than B.
+    """
+    if world_size() == 1:
+        return tensor
+    return _join(tensor.detach().contiguous(), _sizes(tensor))
+
+
+def gather_objects(value: ObjectT) -> list[ObjectT]:
+    """The values of all processes, by rank; plain values and small tensors only, since they are pickled."""
+    if world_size() == 1:
+        return [value]
+    values: list[ObjectT | None] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return cast(list[ObjectT], values)
+
+
+def from_first(value: ObjectT | None) -> ObjectT:
+    """What the first process gives, on every process; those of the others are not looked at."""
+    if world_size() > 1:
+        holder = [value]
+        dist.broadcast_object_list(holder, src=0)
+        value = holder[0]
+    return cast(ObjectT, value)
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers of all processes."""
+    return max(gather_objects(number))
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -105,34 +153,65 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """
     if world_size() == 1:
         return
+    gradients = []
     for parameter in parameters:
         if not parameter.requires_grad:
             continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        dist.all_reduce(parameter.grad)
-        parameter.grad /= world_size()
+        gradients.append(parameter.grad)
+    for bucket in _buckets(gradients):
+        # One message for many small tensors: sent one by one, their latencies add up.
+        flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+        dist.all_reduce(flat)
+        flat /= world_size()
+        means = torch.split(flat, [gradient.numel() for gradient in bucket])
+        for gradient, mean in zip(bucket, means, strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+def _buckets(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Neighbours of one dtype and device, together of about BUCKET_BYTES."""
+    bucket: list[torch.Tensor] = []
+    num_bytes = 0
+    for tensor in tensors:
+        fits = not bucket or (bucket[0].dtype, bucket[0].device) == (tensor.dtype, tensor.device)
+        if bucket and (not fits or num_bytes + tensor.nbytes > BUCKET_BYTES):
+            yield bucket
+            bucket, num_bytes = [], 0
+        bucket.append(tensor)
+        num_bytes += tensor.nbytes
+    if bucket:
+        yield bucket
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - autograd's own context
-        ctx.num_rows = len(tensor)
-        parts = [torch.empty_like(tensor) for _ in range(world_size())]
-        dist.all_gather(parts, tensor)
-        return torch.cat(parts)
+        sizes = _sizes(tensor)
+        ctx.num_rows, ctx.start = len(tensor), sum(sizes[: rank()])
+        return _join(tensor, sizes)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - autograd's own context
         # A copy, since the incoming gradient may be shared with other branches of the graph.
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        start = rank() * ctx.num_rows
-        return total[start : start + ctx.num_rows]
+        return total[ctx.start : ctx.start + ctx.num_rows]
 
 
-def _check_equal_shapes(tensor: torch.Tensor) -> None:
-    shapes: list[tuple[int, ...] | None] = [None] * world_size()
-    dist.all_gather_object(shapes, tuple(tensor.shape))
-    if len(set(shapes)) > 1:
-        raise ValueError(f"every process must bring a tensor of one shape, got {shapes} by rank")
+def _sizes(tensor: torch.Tensor) -> list[int]:
+    """First sizes of a tensor on all processes, by rank, once it is certain that the other ones agree."""
+    shapes = gather_objects(tuple(tensor.shape))
+    if any(len(shape) == 0 or shape[1:] != shapes[0][1:] for shape in shapes):
+        raise ValueError(f"every process must bring a tensor of one shape after the first axis, got {shapes}")
+    return [shape[0] for shape in shapes]
+
+
+def _join(tensor: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    longest = max(sizes)
+    if len(tensor) < longest:  # all_gather takes equal shapes only
+        tensor = torch.cat([tensor, tensor.new_zeros(longest - len(tensor), *tensor.shape[1:])])
+    parts = [torch.empty_like(tensor) for _ in sizes]
+    dist.all_gather(parts, tensor)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

@@ -1,7 +1,7 @@
 """The small frozen types that travel between Narravid's layers.
 
 A *span* is [start_seconds, end_seconds) of a video, a *clip* the frames of one span. Shapes use B batch,
-T frames, H and W pixels, P caption candidates, L tokens, D embedding.
+T frames, H and W pixels, D embedding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ __all__ = [
     "FeatureSpec",
     "FrameRule",
     "Hit",
-    "NarratedBatch",
     "Similarity",
     "Span",
     "VideoAlignment",
@@ -193,45 +192,6 @@ class Clip:
     def num_padded(self) -> int:
         """How many frames are padding."""
         return int((~self.mask).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class NarratedBatch:
-    """Clips with their caption candidates, ready for a contrastive task.
-
-    Attributes:
-        clips: (B, 3, T, H, W) uint8 in [0, 255].
-        tokens: (B, P, L) int64 word ids, 0 = padding.
-        video_ids: B names, one per clip; clips of one video share theirs.
-        start_seconds: (B,) float64, where each clip starts in its video.
-    """
-
-    clips: torch.Tensor
-    tokens: torch.Tensor
-    video_ids: tuple[str, ...]
-    start_seconds: torch.Tensor
-
-    def __post_init__(self) -> None:
-        batch = self.clips.shape[0]
-        if self.clips.ndim != 5 or self.clips.shape[1] != 3 or self.clips.dtype != torch.uint8:
-            raise ValueError(
-                f"clips must be (B, 3, T, H, W) uint8, got {tuple(self.clips.shape)} {self.clips.dtype}"
-            )
-        if self.tokens.ndim != 3 or self.tokens.shape[0] != batch or self.tokens.dtype != torch.int64:
-            raise ValueError(
-                f"tokens must be ({batch}, P, L) int64, got {tuple(self.tokens.shape)} {self.tokens.dtype}"
-            )
-        if len(self.video_ids) != batch or self.start_seconds.shape != (batch,):
-            raise ValueError(f"video_ids and start_seconds must have {batch} entries")
-
-    def to(self, device: torch.device | str) -> NarratedBatch:
-        """The same batch with its tensors on `device`."""
-        return NarratedBatch(
-            self.clips.to(device, non_blocking=True),
-            self.tokens.to(device, non_blocking=True),
-            self.video_ids,
-            self.start_seconds,
-        )
 
 
 @dataclass(frozen=True, slots=True)

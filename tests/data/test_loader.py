@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from narravid.bad_items import TooManyBadItemsError
+from narravid.batches import NarratedBatch
 from narravid.data import narrated
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport, narrated_loader
@@ -26,7 +27,7 @@ from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import DecodeError, NarravidError
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.words import Vocabulary, WordTokenizer
-from narravid.types import ClipSpec, NarratedBatch, Span
+from narravid.types import ClipSpec, Span
 from narravid.video.encode import write_video
 from narravid.video.transforms import Augmentation
 from narravid.video.watched import WatchedDecoder

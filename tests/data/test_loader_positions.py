@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narravid.bad_items import BadItems
+from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport, narrated_loader
 from narravid.data.narrated import ClipSampling, NarratedDataset
@@ -20,7 +21,7 @@ from narravid.errors import DecodeError
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.words import Vocabulary, WordTokenizer
 from narravid.training.config import TrainingData
-from narravid.types import Clip, ClipSpec, NarratedBatch, Span
+from narravid.types import Clip, ClipSpec, Span
 from narravid.video.transforms import Augmentation
 
 SPEC = ClipSpec(num_frames=2, fps=2.0, size_pixels=4)

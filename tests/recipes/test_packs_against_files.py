@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from file_server import Served, serve_files
+from narravid.batches import NarratedBatch
 from narravid.data.corpus import find_narrated_videos
 from narravid.data.loader import LoadingReport, narrated_loader
 from narravid.data.narrated import ClipSampling
@@ -25,7 +26,6 @@ from narravid.recipes.narrated_config import NarratedDataConfig
 from narravid.synthetic.camera import SceneConfig
 from narravid.synthetic.files import write_world
 from narravid.synthetic.world import ToyWorld, preset
-from narravid.types import NarratedBatch
 from narravid.video.transforms import Augmentation
 from small_corpus import small_recipe
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from narravid.batches import NarratedBatch
 from narravid.losses import MILNCELoss
 from narravid.tasks.contrastive import ContrastiveTask
-from narravid.types import NarratedBatch
 from tiny_models import TinyDualEncoder
 
 

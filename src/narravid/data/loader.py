@@ -24,9 +24,9 @@ import numpy.typing as npt
 import torch
 
 from narravid.bad_items import MAX_BAD_SHARE, BadItems
+from narravid.batches import NarratedBatch
 from narravid.data.narrated import ItemKey, NarratedDataset, NarratedItem, NoUsableVideoError
 from narravid.data.order import BatchOrder, rank_share
-from narravid.types import NarratedBatch
 
 __all__ = ["LoadingReport", "narrated_loader"]
 

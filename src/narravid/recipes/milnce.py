@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
+from narravid.batches import NarratedBatch
 from narravid.config import check_choices, to_dict
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport
@@ -39,7 +40,6 @@ from narravid.training.config import Precision, TrainerConfig, TrainingResult
 from narravid.training.optim import OptimConfig
 from narravid.training.run import create_run, refuse_existing_run
 from narravid.training.trainer import Trainer
-from narravid.types import NarratedBatch
 
 __all__ = ["RECIPE_NAME", "MILNCERecipe"]
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from narravid import distributed
+from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport, narrated_loader
 from narravid.data.narrated import NarratedDataset
@@ -29,7 +30,7 @@ from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfi
 from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
 from narravid.training.config import Evaluation, TrainingData
-from narravid.types import ClipSpec, NarratedBatch
+from narravid.types import ClipSpec
 from narravid.video.watched import WatchedDecoder
 
 __all__ = [

@@ -7,8 +7,10 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from narravid.batches import NarratedBatch
 from narravid.distributed import gather_with_gradient
-from narravid.types import NarratedBatch, Similarity
+from narravid.tasks.task import Embeddings, Task
+from narravid.types import Similarity
 
 __all__ = ["ContrastiveModel", "ContrastiveTask"]
 
@@ -29,7 +31,7 @@ class ContrastiveModel(Protocol):
         """(..., L) int64 to (..., D)."""
 
 
-class ContrastiveTask(nn.Module):
+class ContrastiveTask(Task[NarratedBatch]):
     """Brings clips near their candidate captions and away from those of the rest of the global batch.
 
     Args:
@@ -49,11 +51,22 @@ class ContrastiveTask(nn.Module):
         self.model = model
         self.loss = loss
 
-    def training_step(self, batch: NarratedBatch) -> dict[str, torch.Tensor]:
+    def embed(self, batch: NarratedBatch) -> Embeddings:
+        """Embeddings of the clips, (B, D), and their candidates, (B, P, D), normalised for cosine models."""
+        model: ContrastiveModel = self.model  # type: ignore[assignment]  # checked in __init__
+        video = model.encode_video(batch.clips)
+        text = model.encode_tokens(batch.tokens)
+        if model.similarity == "cosine":
+            video = nn.functional.normalize(video, dim=-1)
+            text = nn.functional.normalize(text, dim=-1)
+        return video, text
+
+    def objective(self, embeddings: Embeddings, batch: NarratedBatch) -> dict[str, torch.Tensor]:
         """The loss of one batch, over the embeddings of all processes.
 
         Args:
-            batch: B clips with P candidate captions each, on the model's device.
+            embeddings: As `embed` gives them.
+            batch: B clips with P candidate captions each.
 
         Returns:
             `loss`: () float32, the objective, equal on every process; `positive_share`: () float32 in [0, 1],
@@ -61,12 +74,7 @@ class ContrastiveTask(nn.Module):
             `logit_scale`: (), detached, when the model learns one.
         """
         model: ContrastiveModel = self.model  # type: ignore[assignment]  # checked in __init__
-        video = model.encode_video(batch.clips)
-        text = model.encode_tokens(batch.tokens)
-        if model.similarity == "cosine":
-            video = nn.functional.normalize(video, dim=-1)
-            text = nn.functional.normalize(text, dim=-1)
-        video, text = gather_with_gradient(video), gather_with_gradient(text)
+        video, text = (gather_with_gradient(tensor) for tensor in embeddings)
         scale = model.logit_scale
         result = {"positive_share": _positive_share(video, text)}
         if scale is not None:
@@ -74,10 +82,6 @@ class ContrastiveTask(nn.Module):
             video = video * scale
             result["logit_scale"] = scale.detach()
         return {"loss": self.loss(video, text), **result}
-
-    def forward(self, batch: NarratedBatch) -> dict[str, torch.Tensor]:
-        """The same as `training_step`."""
-        return self.training_step(batch)
 
 
 @torch.no_grad()
