@@ -49,6 +49,26 @@ class WorldConfig:
 
 
 PRESETS: dict[str, WorldConfig] = {
+    "tiny": WorldConfig(
+        space=StepSpace(
+            colours=("red", "green", "blue", "yellow"),
+            shapes=("circle", "square", "triangle"),
+            motions=("left", "right", "grow", "spin"),
+        ),
+        num_train_videos=48,
+        scene=SceneConfig(
+            width=64,
+            height=48,
+            fps=8.0,
+            min_step_seconds=2.0,
+            max_step_seconds=3.0,
+            max_pause_seconds=0.5,
+            min_radius=0.2,
+            max_radius=0.28,
+            num_backgrounds=6,
+        ),
+        narration=NarrationConfig(alignable_share=0.8, timing_std_seconds=0.7, canonical_share=0.6),
+    ),
     "demo": WorldConfig(
         space=StepSpace(
             colours=("red", "green", "blue", "yellow", "purple"),
