@@ -1,7 +1,8 @@
 """The batches that travel from data to tasks.
 
 Each can go to a device, knows how many items it has, and can be cut into smaller ones of consecutive items.
-Shapes use B items, T frames, H and W pixels, P caption candidates, L tokens.
+Shapes use B items, T frames or seconds, H and W pixels, P caption candidates, L tokens, N sentences and F, the
+size of a feature.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["NarratedBatch"]
+__all__ = ["FeatureBatch", "NarratedBatch", "WindowBatch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +70,127 @@ class NarratedBatch:
             )
             for start in range(0, len(self), size)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureBatch:
+    """Clips as extracted features, with their captions, ready for a contrastive task.
+
+    Attributes:
+        features: (B, F) float32, one vector per clip.
+        tokens: (B, P, L) int64 word ids, 0 = padding.
+        video_ids: B names, one per clip; clips of one video share theirs and stand side by side.
+
+    Raises:
+        ValueError: If the shapes or dtypes do not fit.
+    """
+
+    features: torch.Tensor
+    tokens: torch.Tensor
+    video_ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or self.features.dtype != torch.float32:
+            raise ValueError(
+                f"features must be (B, F) float32, got {tuple(self.features.shape)} {self.features.dtype}"
+            )
+        batch = len(self.features)
+        if self.tokens.ndim != 3 or len(self.tokens) != batch or self.tokens.dtype != torch.int64:
+            raise ValueError(
+                f"tokens must be ({batch}, P, L) int64, got {tuple(self.tokens.shape)} {self.tokens.dtype}"
+            )
+        if len(self.video_ids) != batch:
+            raise ValueError(f"video_ids must have {batch} entries, got {len(self.video_ids)}")
+
+    def to(self, device: torch.device | str) -> FeatureBatch:
+        """The same batch with its tensors on `device`."""
+        return FeatureBatch(
+            self.features.to(device, non_blocking=True),
+            self.tokens.to(device, non_blocking=True),
+            self.video_ids,
+        )
+
+    def __len__(self) -> int:
+        """B, the clips."""
+        return len(self.features)
+
+    def split(self, size: int) -> list[FeatureBatch]:
+        """The same clips in batches of `size`, the last one perhaps smaller."""
+        parts = [slice(start, start + size) for start in range(0, len(self), size)]
+        return [FeatureBatch(self.features[part], self.tokens[part], self.video_ids[part]) for part in parts]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowBatch:
+    """Long windows of videos as features, with the sentences spoken in them, ready for an aligner.
+
+    Attributes:
+        features: (B, T, F) float32, one vector per second.
+        feature_mask: (B, T) bool, False for seconds past the end of a video.
+        tokens: (B, N, L) int64 word ids, 0 = padding or an unknown word.
+        text_mask: (B, N) bool, False where a window has fewer sentences than others.
+        positives: (B, N, T) bool, the seconds in which a sentence is spoken.
+        text_positions: (B, N, 2) float32 in [0, 1], start and end of a sentence as shares of the whole video.
+        video_ids: B names.
+
+    Raises:
+        ValueError: If the shapes or dtypes do not fit, or there is no place for a sentence.
+    """
+
+    features: torch.Tensor
+    feature_mask: torch.Tensor
+    tokens: torch.Tensor
+    text_mask: torch.Tensor
+    positives: torch.Tensor
+    text_positions: torch.Tensor
+    video_ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 3 or self.tokens.ndim != 3 or 0 in self.tokens.shape:
+            raise ValueError(
+                "features must be (B, T, F) and tokens (B, N, L), not empty, "
+                f"got {tuple(self.features.shape)} and {tuple(self.tokens.shape)}"
+            )
+        (batch, num_seconds, _), (_, num_sentences, num_tokens) = self.features.shape, self.tokens.shape
+        for name, shape, dtype in (
+            ("features", self.features.shape, torch.float32),
+            ("feature_mask", (batch, num_seconds), torch.bool),
+            ("tokens", (batch, num_sentences, num_tokens), torch.int64),
+            ("text_mask", (batch, num_sentences), torch.bool),
+            ("positives", (batch, num_sentences, num_seconds), torch.bool),
+            ("text_positions", (batch, num_sentences, 2), torch.float32),
+        ):
+            tensor = getattr(self, name)
+            if tensor.shape != shape or tensor.dtype != dtype:
+                raise ValueError(
+                    f"{name} must be {tuple(shape)} {dtype}, got {tuple(tensor.shape)} {tensor.dtype}"
+                )
+        if len(self.video_ids) != batch:
+            raise ValueError(f"video_ids must have {batch} entries, got {len(self.video_ids)}")
+
+    def to(self, device: torch.device | str) -> WindowBatch:
+        """The same batch with its tensors on `device`."""
+        moved = [tensor.to(device, non_blocking=True) for tensor in self._tensors()]
+        return WindowBatch(*moved, video_ids=self.video_ids)
+
+    def __len__(self) -> int:
+        """B, the windows."""
+        return len(self.features)
+
+    def split(self, size: int) -> list[WindowBatch]:
+        """The same windows in batches of `size`, the last one perhaps smaller; all keep N."""
+        parts = [slice(start, start + size) for start in range(0, len(self), size)]
+        return [
+            WindowBatch(*(tensor[part] for tensor in self._tensors()), video_ids=self.video_ids[part])
+            for part in parts
+        ]
+
+    def _tensors(self) -> tuple[torch.Tensor, ...]:
+        return (
+            self.features,
+            self.feature_mask,
+            self.tokens,
+            self.text_mask,
+            self.positives,
+            self.text_positions,
+        )

@@ -249,7 +249,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
         load_published(tmp_path / "howto100m_pt_model.pth")
 
 
-def test_a_model_in_double_precision_still_gives_float32(generator):
+def test_a_model_in_double_precision_gives_float64(generator):
     features = torch.randn(2, 8, generator=generator)
     model = gated_model()
     expected = (model.encode_features(features), model.encode_text(["add"]))
@@ -257,8 +257,8 @@ def test_a_model_in_double_precision_still_gives_float32(generator):
     for embeddings, wanted in zip(
         (model.encode_features(features), model.encode_text(["add"])), expected, strict=True
     ):
-        assert embeddings.dtype == torch.float32
-        torch.testing.assert_close(embeddings, wanted, rtol=1e-5, atol=1e-6)
+        assert embeddings.dtype == torch.float64
+        torch.testing.assert_close(embeddings, wanted.double(), rtol=1e-5, atol=1e-6)
 
 
 def test_other_words_for_the_same_vectors_are_another_model():

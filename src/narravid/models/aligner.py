@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from narravid.models.aligner_config import TemporalAlignerConfig
 from narravid.models.aligner_encoders import AlignerEncoders, Masks
+from narravid.models.aligner_outputs import AlignerEmbeddings, AlignerOutput, cosines, own_cosines, unit
 from narravid.models.masked_sentence_tower import MaskedSentenceTower
 from narravid.models.weights_hash import WeightsHash
 from narravid.text.unknown_sentences import UnknownSentences
 from narravid.text.words import VOCABULARY_FILE, Vocabulary, WordTokenizer
 from narravid.types import VideoAlignment
 
-__all__ = ["AlignerOutput", "TemporalAligner"]
-
-
-@dataclass(frozen=True, slots=True)
-class AlignerOutput:
-    """What training sees: every second of every video against every sentence of every video, by layer.
-
-    Shapes: B videos, T seconds, N sentences, S layers, D `embed_dim`. Values at padding are computed like any
-    other and mean nothing.
-
-    Attributes:
-        dual: (B, dual S, T, B, N) float32 cosine similarities in [-1, 1], of seconds and sentences encoded
-            apart.
-        joint: (B, joint S, T, B, N) float32, the same of seconds and sentences that saw each other.
-        dual_video: (B, dual S, T, D) float32, the L2-normalised seconds behind `dual`.
-        dual_text: (B, N, D) float32, the L2-normalised sentences behind `dual`; they have no layers.
-        alignability_dual: (B, N) float32 logits from the sentence alone; None without the head.
-        alignability_joint: (B, joint S, N) float32 logits of sentences that saw their video; None likewise.
-    """
-
-    dual: torch.Tensor
-    joint: torch.Tensor
-    dual_video: torch.Tensor
-    dual_text: torch.Tensor
-    alignability_dual: torch.Tensor | None = None
-    alignability_joint: torch.Tensor | None = None
+__all__ = ["TemporalAligner"]
 
 
 class TemporalAligner(nn.Module):
@@ -125,7 +99,8 @@ class TemporalAligner(nn.Module):
         """(..., L) int64 word ids, 0 = padding, to (..., E) float32 sentence embeddings."""
         rows = tokens.reshape(math.prod(tokens.shape[:-1]), tokens.shape[-1])
         embeddings: torch.Tensor = self.text(rows.to(self.device))
-        return embeddings.float().reshape(*tokens.shape[:-1], self.config.text.embed_dim)
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        return embeddings.reshape(*tokens.shape[:-1], self.config.text.embed_dim)
 
     def forward(
         self,
@@ -156,21 +131,63 @@ class TemporalAligner(nn.Module):
             ValueError: If a shape or dtype does not fit, a video has no real second, or it is longer than the
                 positions.
         """
-        seconds, sentences, placed = self.encoders.tokens(
-            features, text, stretch=interpolate_from, generator=position_generator
+        starts = (0, 0)
+        if position_generator is not None:
+            starts = self.encoders.draw_starts(features.shape[1], text.shape[1], generator=position_generator)
+        embedded = self.encode(
+            features,
+            text,
+            masks=(feature_mask, text_mask),
+            interpolate_from=interpolate_from,
+            position_starts=starts,
         )
-        masks = _checked_masks(seconds, sentences, (feature_mask, text_mask))
+        return self.compare(embedded)
+
+    def encode(
+        self,
+        features: torch.Tensor,
+        text: torch.Tensor,
+        *,
+        masks: Masks = (None, None),
+        interpolate_from: int | tuple[int, int] | None = None,
+        position_starts: tuple[int, int] = (0, 0),
+    ) -> AlignerEmbeddings:
+        """What the encoders make of each video and its sentences, which no other video of the batch changes.
+
+        Args:
+            features: As for `forward`.
+            text: As for `forward`.
+            masks: `feature_mask` and `text_mask` of `forward`.
+            interpolate_from: As for `forward`.
+            position_starts: At which position the video begins, and at which the sentences.
+
+        Returns:
+            Unit vectors of seconds and sentences, by layer.
+
+        Raises:
+            ValueError: As `forward`.
+        """
+        seconds, sentences, placed = self.encoders.tokens(
+            features, text, stretch=interpolate_from, starts=position_starts
+        )
+        masks = _checked_masks(seconds, sentences, masks)
         dual_video = self.encoders.dual(seconds, mask=masks[0])
         joint_video, joint_text = self.encoders.joint(seconds, placed, masks=masks)
         dual_logits, joint_logits = self.encoders.alignability(sentences, joint_text)
-        dual_video, dual_text = _unit(dual_video), _unit(sentences)
+        return AlignerEmbeddings(
+            unit(dual_video), unit(sentences), unit(joint_video), unit(joint_text), dual_logits, joint_logits
+        )
+
+    @staticmethod
+    def compare(embedded: AlignerEmbeddings) -> AlignerOutput:
+        """Every second of every video against every sentence of every video, as `forward` gives it."""
         return AlignerOutput(
-            dual=_products("astc,bnc->astbn", dual_video, dual_text),
-            joint=_products("astc,bsnc->astbn", _unit(joint_video), _unit(joint_text)),
-            dual_video=dual_video,
-            dual_text=dual_text,
-            alignability_dual=dual_logits,
-            alignability_joint=joint_logits,
+            dual=cosines(embedded.dual_video, embedded.dual_text),
+            joint=cosines(embedded.joint_video, embedded.joint_text),
+            dual_video=embedded.dual_video,
+            dual_text=embedded.dual_text,
+            alignability_dual=embedded.alignability_dual,
+            alignability_joint=embedded.alignability_joint,
         )
 
     def align(
@@ -193,15 +210,12 @@ class TemporalAligner(nn.Module):
         Raises:
             ValueError: As `forward`.
         """
-        seconds, sentences, placed = self.encoders.tokens(features, text, stretch=interpolate_from)
-        dual_video = self.encoders.dual(seconds)
-        joint_video, joint_text = self.encoders.joint(seconds, placed)
-        dual_logits, joint_logits = self.encoders.alignability(sentences, joint_text)
+        embedded = self.encode(features, text, interpolate_from=interpolate_from)
         return VideoAlignment(
-            dual=_products("bstc,bnc->bstn", _unit(dual_video), _unit(sentences)),
-            joint=_products("bstc,bsnc->bstn", _unit(joint_video), _unit(joint_text)),
-            alignability_dual=dual_logits,
-            alignability_joint=joint_logits,
+            dual=own_cosines(embedded.dual_video, embedded.dual_text),
+            joint=own_cosines(embedded.joint_video, embedded.joint_text),
+            alignability_dual=embedded.alignability_dual,
+            alignability_joint=embedded.alignability_joint,
         )
 
     def similarity_dual(
@@ -213,7 +227,7 @@ class TemporalAligner(nn.Module):
     ) -> torch.Tensor:
         """The `dual` of `align`, (B, layers, T, N), without the cost of the joint encoder."""
         seconds, sentences, _ = self.encoders.tokens(features, text, stretch=interpolate_from)
-        return _products("bstc,bnc->bstn", _unit(self.encoders.dual(seconds)), _unit(sentences))
+        return own_cosines(unit(self.encoders.dual(seconds)), unit(sentences))
 
     def similarity_joint(
         self,
@@ -225,7 +239,7 @@ class TemporalAligner(nn.Module):
         """The `joint` of `align`, (B, layers, T, N), without the cost of the dual encoder."""
         seconds, _, placed = self.encoders.tokens(features, text, stretch=interpolate_from)
         joint_video, joint_text = self.encoders.joint(seconds, placed)
-        return _products("bstc,bsnc->bstn", _unit(joint_video), _unit(joint_text))
+        return own_cosines(unit(joint_video), unit(joint_text))
 
 
 def _checked_masks(seconds: torch.Tensor, sentences: torch.Tensor, masks: Masks) -> Masks:
@@ -239,12 +253,3 @@ def _checked_masks(seconds: torch.Tensor, sentences: torch.Tensor, masks: Masks)
         if len(without):
             raise ValueError(f"video {int(without[0])} of the batch has no real second in feature_mask")
     return masks
-
-
-def _unit(embeddings: torch.Tensor) -> torch.Tensor:
-    return F.normalize(embeddings.float(), dim=-1)
-
-
-def _products(equation: str, video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(video.device.type, enabled=False):  # half precision would round cosines to 0.004
-        return torch.einsum(equation, video, text)

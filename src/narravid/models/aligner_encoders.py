@@ -70,7 +70,7 @@ class AlignerEncoders(nn.Module):
         text: torch.Tensor,
         *,
         stretch: int | tuple[int, int] | None = None,
-        generator: torch.Generator | None = None,
+        starts: tuple[int, int] = (0, 0),
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """What the encoders work on.
 
@@ -79,7 +79,7 @@ class AlignerEncoders(nn.Module):
             text: (B, N, E) floating point.
             stretch: How many positions to stretch over all seconds, or over all seconds and all sentences;
                 None gives each one its own.
-            generator: Draws the first position of the seconds and that of the sentences; None begins at 0.
+            starts: The first position of the seconds and that of the sentences.
 
         Returns:
             Seconds with their positions (B, T, D); sentences without (B, N, D); sentences as the joint
@@ -93,10 +93,10 @@ class AlignerEncoders(nn.Module):
         weight = self.video_projection.weight
         seconds = self.video_norm(self.video_projection(features.to(weight)))
         sentences = self.text_norm(self.text_projection(text.to(weight)))
-        seconds = seconds + self._places(self.video_positions, seconds.shape[1], stretch_video, generator)
+        seconds = seconds + self._places(self.video_positions, seconds.shape[1], stretch_video, starts[0])
         if self.text_positions is None:
             return seconds, sentences, sentences
-        placed = sentences + self._places(self.text_positions, sentences.shape[1], stretch_text, generator)
+        placed = sentences + self._places(self.text_positions, sentences.shape[1], stretch_text, starts[1])
         return seconds, sentences, placed
 
     def dual(self, seconds: torch.Tensor, *, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -132,12 +132,18 @@ class AlignerEncoders(nn.Module):
         head = self.alignability_head
         if head is None:
             return None, None
-        return head(sentences).squeeze(-1).float(), head(joint_sentences).squeeze(-1).float()
+        return _logits(head(sentences)), _logits(head(joint_sentences))
 
-    def _places(
-        self, table: torch.Tensor, length: int, stretch: int | None, generator: torch.Generator | None
-    ) -> torch.Tensor:
-        start = draw_position_start(length, len(table), generator=generator)
+    def draw_starts(
+        self, num_seconds: int, num_sentences: int, *, generator: torch.Generator
+    ) -> tuple[int, int]:
+        """Random first positions of the seconds and, where they have positions, of the sentences."""
+        first_second = draw_position_start(num_seconds, len(self.video_positions), generator=generator)
+        if self.text_positions is None:
+            return first_second, 0
+        return first_second, draw_position_start(num_sentences, len(self.text_positions), generator=generator)
+
+    def _places(self, table: torch.Tensor, length: int, stretch: int | None, start: int) -> torch.Tensor:
         rows = position_rows(table, length, start=start, interpolate_from=stretch)
         places: torch.Tensor = self.position_norm(rows)
         return places
@@ -159,3 +165,7 @@ class AlignerEncoders(nn.Module):
 
 def _all_real(tokens: torch.Tensor) -> torch.Tensor:
     return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+
+def _logits(column: torch.Tensor) -> torch.Tensor:
+    return column.squeeze(-1).to(torch.promote_types(column.dtype, torch.float32))

@@ -101,8 +101,9 @@ class GatedEmbeddingUnit(nn.Module):
         self.gating = ContextGating(embed_dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, input_dim) to (B, D) float32 of length 1."""
-        return F.normalize(self.gating(self.fc(x)).float(), dim=-1)
+        """(B, input_dim) to (B, D) of length 1: float32, or float64 for float64 weights."""
+        gated = self.gating(self.fc(x))
+        return F.normalize(gated.to(torch.promote_types(gated.dtype, torch.float32)), dim=-1)
 
 
 class GatedTextTower(nn.Module):
