@@ -11,11 +11,8 @@ import pytest
 import torch
 
 from narravid.data.corpus import NarratedVideo, find_narrated_videos
-from narravid.data.narrated import (
-    ClipSampling,
-    DrawingStoppedError,
-    NarratedDataset,
-)
+from narravid.data.drawing import DrawingStoppedError
+from narravid.data.narrated import ClipSampling, NarratedDataset
 from narravid.data.sources import FileClips, MemoryClips
 from narravid.errors import DecodeError, NarravidError
 from narravid.text.captions import Caption, CaptionTrack, nearest_captions

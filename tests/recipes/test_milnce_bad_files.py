@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from narravid.bad_items import BadItems, TooManyBadItemsError
-from narravid.data.narrated import NoUsableVideoError
+from narravid.data.drawing import NoUsableVideoError
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.registry import resume_run
 from narravid.training import checkpoint

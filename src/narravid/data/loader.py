@@ -1,4 +1,4 @@
-"""Batches of narrated clips in an order that depends on nothing but seed and epoch.
+"""Batches of clips in an order that depends on nothing but seed and epoch.
 
 Items are drawn by threads, each of which waits for a decoding process of its own where the source has watched
 ones; they write the frames to their places in the batch, so that nothing is pickled or put together again.
@@ -9,6 +9,7 @@ replaced and reported, many stop the run.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections import deque
@@ -17,18 +18,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from narravid.bad_items import MAX_BAD_SHARE, BadItems
-from narravid.batches import NarratedBatch
-from narravid.data.narrated import ItemKey, NarratedDataset, NarratedItem, NoUsableVideoError
+from narravid.data.drawing import ClipDataset, DrawnItem, Frames, ItemKey, ItemT, NoUsableVideoError
 from narravid.data.order import BatchOrder, rank_share
 
-__all__ = ["LoadingReport", "narrated_loader"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["LoadingReport", "clip_loader"]
+
+BatchT = TypeVar("BatchT", bound="DataclassInstance")
 
 BATCHES_AHEAD = 2
 """Batches that are loaded while one is worked on."""
@@ -40,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class LoadingReport:
-    """What became of the items: give one to `narrated_loader` in each epoch to count over a whole run.
+    """What became of the items: give one to `clip_loader` in each epoch to count over a whole run.
 
     It is the `DataRecord` of a training run.
 
@@ -61,7 +64,7 @@ class LoadingReport:
     max_bad_share: float = MAX_BAD_SHARE
     table: Path | None = None
 
-    def add(self, item: NarratedItem) -> None:
+    def add(self, item: DrawnItem) -> None:
         """Count an item, but for the videos that it replaces."""
         self.num_items += 1
         self.num_clips += len(item.clips)
@@ -100,8 +103,8 @@ class LoadingReport:
         return "; ".join(parts)
 
 
-def narrated_loader(
-    dataset: NarratedDataset,
+def clip_loader(
+    dataset: ClipDataset[ItemT, BatchT],
     order: BatchOrder,
     *,
     epoch: int,
@@ -109,14 +112,14 @@ def narrated_loader(
     num_workers: int = 0,
     pin_memory: bool = False,
     report: LoadingReport | None = None,
-) -> Iterator[NarratedBatch]:
+) -> Iterator[BatchT]:
     """The batches of one epoch.
 
     A loader with workers that is left early closes what the source of its dataset has started: load from one
     of them at a time.
 
     Args:
-        dataset: The corpus.
+        dataset: What to draw from.
         order: Which videos come when; the clips are `clips_per_video` times as many.
         epoch: Which epoch; each has its own order and draws.
         start_batch: Skip the batches before this one, without decoding them.
@@ -154,10 +157,10 @@ def narrated_loader(
     return _load_ahead(dataset, loads, judged, num_workers=num_workers)
 
 
-class _BatchLoad:
+class _BatchLoad(Generic[ItemT, BatchT]):
     """One batch that is being loaded, with the memory of all its clips, (B, T, H, W, 3) uint8."""
 
-    def __init__(self, dataset: NarratedDataset, keys: Sequence[ItemKey], *, pinned: bool) -> None:
+    def __init__(self, dataset: ClipDataset[ItemT, BatchT], keys: Sequence[ItemKey], *, pinned: bool) -> None:
         self.places = range(len(keys))
         self.is_wanted = True
         self._dataset = dataset
@@ -166,21 +169,23 @@ class _BatchLoad:
         num_clips, *rest = dataset.frames_shape
         self._frames = torch.empty((len(keys) * num_clips, *rest), dtype=torch.uint8, pin_memory=pinned)
 
-    def draw(self, place: int) -> NarratedItem:
+    def draw(self, place: int) -> ItemT:
         """Load the item at a place of the batch, into its part of the batch's memory."""
         num_clips = self._dataset.frames_shape[0]
-        frames: npt.NDArray[np.uint8] = self._frames[place * num_clips : (place + 1) * num_clips].numpy()
+        frames: Frames = self._frames[place * num_clips : (place + 1) * num_clips].numpy()
         return self._dataset.draw(self._keys[place], frames=frames, is_wanted=lambda: self.is_wanted)
 
-    def collate(self, items: Sequence[NarratedItem]) -> NarratedBatch:
+    def collate(self, items: Sequence[ItemT]) -> BatchT:
         """The batch of these items, whose frames are in place already."""
-        tokens = torch.cat([item.tokens for item in items])
-        return NarratedBatch(
-            clips=self._frames.permute(0, 4, 1, 2, 3),
-            tokens=tokens.pin_memory() if self._pinned else tokens,
-            video_ids=tuple(item.video_id for item in items for _ in range(len(item.clips))),
-            start_seconds=torch.cat([item.start_seconds for item in items]),
-        )
+        batch = self._dataset.collate(self._frames.permute(0, 4, 1, 2, 3), items)
+        return _pinned(batch) if self._pinned else batch
+
+
+def _pinned(batch: BatchT) -> BatchT:
+    """The same batch with all its tensors in page-locked memory; those that are there already stay."""
+    values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    return dataclasses.replace(batch, **{name: tensor.pin_memory() for name, tensor in tensors.items()})
 
 
 class _Judged:
@@ -192,9 +197,9 @@ class _Judged:
         self._num_items = 0
         self._bad = BadItems()
 
-    def batch(self, load: _BatchLoad, items: Iterator[NarratedItem]) -> NarratedBatch:
+    def batch(self, load: _BatchLoad[ItemT, BatchT], items: Iterator[ItemT]) -> BatchT:
         """Count the items of a batch and put it together."""
-        loaded: list[NarratedItem] = []
+        loaded: list[ItemT] = []
         try:
             for item in items:
                 self._report.add(item)
@@ -218,10 +223,14 @@ class _Judged:
 
 
 def _load_ahead(
-    dataset: NarratedDataset, loads: Iterator[_BatchLoad], judged: _Judged, *, num_workers: int
-) -> Iterator[NarratedBatch]:
+    dataset: ClipDataset[ItemT, BatchT],
+    loads: Iterator[_BatchLoad[ItemT, BatchT]],
+    judged: _Judged,
+    *,
+    num_workers: int,
+) -> Iterator[BatchT]:
     """Batches in their order, each with the items of those behind it under way."""
-    under_way: deque[tuple[_BatchLoad, list[Future[NarratedItem]]]] = deque()
+    under_way: deque[tuple[_BatchLoad[ItemT, BatchT], list[Future[ItemT]]]] = deque()
     pool = _single_threaded_pool(num_workers)
     try:
         for load in loads:

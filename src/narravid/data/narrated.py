@@ -7,36 +7,23 @@ candidates, and a clip at a random place of the caption's span, which is widened
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
+from narravid.data.drawing import ClipDataset, Frames, Replaced
 from narravid.data.sources import ClipSource
-from narravid.errors import DecodeError, NarravidError
+from narravid.errors import DecodeError
 from narravid.text.captions import nearest_captions
 from narravid.text.words import WordTokenizer
 from narravid.types import ClipSpec, Span
 from narravid.video.sampling import draw_clip_start, whole_second_span, widen_span
 from narravid.video.transforms import Augmentation, to_channels_first
 
-__all__ = [
-    "ClipSampling",
-    "DrawingStoppedError",
-    "ItemKey",
-    "NarratedDataset",
-    "NarratedItem",
-    "NoUsableVideoError",
-]
-
-MAX_REPLACEMENTS = 20
-"""Bad videos in a row after which an item gives up: with this many, something other than videos is wrong."""
-
-ItemKey = tuple[int, int, int]
-"""(seed, epoch, index): everything that an item depends on."""
+__all__ = ["ClipSampling", "NarratedDataset", "NarratedItem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +70,10 @@ class NarratedItem:
     video_id: str
     start_seconds: torch.Tensor
     num_padded_clips: int = 0
-    replaced: tuple[tuple[str, str], ...] = ()
+    replaced: Replaced = ()
 
 
-class NoUsableVideoError(NarravidError):
-    """So many videos in a row cannot be used that something other than videos is wrong.
-
-    Args:
-        replaced: (path, reason) of the videos that were tried.
-    """
-
-    def __init__(self, replaced: Sequence[tuple[str, str]]) -> None:
-        path, reason = replaced[-1]
-        super().__init__(f"none of {len(replaced)} videos tried can be decoded; the last, {path}: {reason}")
-        self.replaced = tuple(replaced)
-
-    def __reduce__(self) -> tuple[type[NoUsableVideoError], tuple[object, ...]]:
-        return type(self), (self.replaced,)
-
-
-class DrawingStoppedError(Exception):
-    """Nobody wants the item any more."""
-
-
-class NarratedDataset:
+class NarratedDataset(ClipDataset[NarratedItem, NarratedBatch]):
     """Draws K clips with P caption candidates from a video; an item depends on (seed, epoch, index) only.
 
     A video that cannot be decoded or has no captions is replaced by another one, drawn from the item's own
@@ -136,10 +103,9 @@ class NarratedDataset:
     ) -> None:
         if len(videos) == 0:
             raise ValueError("a dataset needs at least one video, got none")
+        super().__init__(source, spec=spec)
         self.videos = videos
-        self.spec = spec
         self.sampling = sampling
-        self._source = source
         self._tokenizer = tokenizer
         self._augmentation = augmentation
 
@@ -147,66 +113,23 @@ class NarratedDataset:
         return len(self.videos)
 
     @property
-    def frames_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape of the frames of an item, (K, T, H, W, 3)."""
-        size = self.spec.size_pixels
-        return self.sampling.clips_per_video, self.spec.num_frames, size, size, 3
+    def clips_per_video(self) -> int:
+        """K, clips in an item."""
+        return self.sampling.clips_per_video
 
-    def close(self) -> None:
-        """End what the source has started; items that are being drawn in other threads then fail."""
-        self._source.close()
-
-    def __getitem__(self, key: ItemKey) -> NarratedItem:
-        """The item of a video in an epoch; see `draw`."""
-        return self.draw(key)
-
-    def draw(
-        self,
-        key: ItemKey,
-        *,
-        frames: npt.NDArray[np.uint8] | None = None,
-        is_wanted: Callable[[], bool] = lambda: True,
-    ) -> NarratedItem:
-        """The item of a video in an epoch.
-
-        Args:
-            key: (seed, epoch, index), none negative, index below the number of videos.
-            frames: Where to put the frames, of shape `frames_shape`; None takes new memory.
-            is_wanted: Asked before each video that is tried.
-
-        Returns:
-            The clips and their captions; the same key always gives the same.
-
-        Raises:
-            NoUsableVideoError: If no video that is tried can be used.
-            DrawingStoppedError: If the item is not wanted any more.
-        """
-        seed, epoch, index = key
-        state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0]))
-        if frames is None:
-            frames = np.empty(self.frames_shape, np.uint8)
-        replaced: list[tuple[str, str]] = []
-        while is_wanted():
-            video = self.videos[index]
-            try:
-                return self._draw(video, generator, frames=frames, replaced=tuple(replaced))
-            except DecodeError as error:
-                replaced.append((error.path, error.reason))
-            if len(self) == 1 or len(replaced) == MAX_REPLACEMENTS:
-                raise NoUsableVideoError(replaced)
-            step = int(torch.randint(1, len(self), (), generator=generator))
-            index = (index + step) % len(self)
-        raise DrawingStoppedError
+    def collate(self, clips: torch.Tensor, items: Sequence[NarratedItem]) -> NarratedBatch:
+        """The batch of some items, those of a video side by side; see `ClipDataset.collate`."""
+        return NarratedBatch(
+            clips=clips,
+            tokens=torch.cat([item.tokens for item in items]),
+            video_ids=tuple(item.video_id for item in items for _ in range(len(item.clips))),
+            start_seconds=torch.cat([item.start_seconds for item in items]),
+        )
 
     def _draw(
-        self,
-        video: NarratedVideo,
-        generator: torch.Generator,
-        *,
-        frames: npt.NDArray[np.uint8],
-        replaced: tuple[tuple[str, str], ...],
+        self, index: int, generator: torch.Generator, *, frames: Frames, replaced: Replaced
     ) -> NarratedItem:
+        video = self.videos[index]
         if len(video.track) == 0:
             raise DecodeError(video.path, "it has no captions")
         sampling, spec = self.sampling, self.spec

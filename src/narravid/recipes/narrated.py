@@ -14,7 +14,7 @@ import torch
 from narravid import distributed
 from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
-from narravid.data.loader import LoadingReport, narrated_loader
+from narravid.data.loader import LoadingReport, clip_loader
 from narravid.data.narrated import NarratedDataset
 from narravid.data.order import BatchOrder
 from narravid.data.packed_clips import PackedClips
@@ -182,7 +182,7 @@ def narrated_training_data(
     )
 
     def batches(epoch: int, start_batch: int) -> Iterator[NarratedBatch]:
-        return narrated_loader(
+        return clip_loader(
             dataset,
             order,
             epoch=epoch,
