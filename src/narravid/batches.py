@@ -1,17 +1,18 @@
 """The batches that travel from data to tasks.
 
 Each can go to a device, knows how many items it has, and can be cut into smaller ones of consecutive items.
-Shapes use B items, T frames or seconds, H and W pixels, P caption candidates, L tokens, N sentences and F, the
-size of a feature.
+Shapes use B items, T frames or seconds, H and W pixels, P caption candidates, L tokens, N sentences and
+features of size F.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 
-__all__ = ["FeatureBatch", "NarratedBatch", "WindowBatch"]
+__all__ = ["CaptionedBatch", "FeatureBatch", "LabelledBatch", "NarratedBatch", "WindowBatch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,8 @@ class NarratedBatch:
     start_seconds: torch.Tensor
 
     def __post_init__(self) -> None:
-        batch = self.clips.shape[0]
-        if self.clips.ndim != 5 or self.clips.shape[1] != 3 or self.clips.dtype != torch.uint8:
-            raise ValueError(
-                f"clips must be (B, 3, T, H, W) uint8, got {tuple(self.clips.shape)} {self.clips.dtype}"
-            )
+        _check_clips(self.clips)
+        batch = len(self.clips)
         if self.tokens.ndim != 3 or self.tokens.shape[0] != batch or self.tokens.dtype != torch.int64:
             raise ValueError(
                 f"tokens must be ({batch}, P, L) int64, got {tuple(self.tokens.shape)} {self.tokens.dtype}"
@@ -61,15 +59,7 @@ class NarratedBatch:
 
     def split(self, size: int) -> list[NarratedBatch]:
         """The same clips in batches of `size`, the last one perhaps smaller."""
-        return [
-            NarratedBatch(
-                self.clips[start : start + size],
-                self.tokens[start : start + size],
-                self.video_ids[start : start + size],
-                self.start_seconds[start : start + size],
-            )
-            for start in range(0, len(self), size)
-        ]
+        return _consecutive(self, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +106,7 @@ class FeatureBatch:
 
     def split(self, size: int) -> list[FeatureBatch]:
         """The same clips in batches of `size`, the last one perhaps smaller."""
-        parts = [slice(start, start + size) for start in range(0, len(self), size)]
-        return [FeatureBatch(self.features[part], self.tokens[part], self.video_ids[part]) for part in parts]
+        return _consecutive(self, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,3 +183,115 @@ class WindowBatch:
             self.positives,
             self.text_positions,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedBatch:
+    """Clips with one caption each, ready for the discrimination of single samples.
+
+    Attributes:
+        clips: (B, 3, T, H, W) uint8 in [0, 255].
+        tokens: (B, L) int64 ids of words or word pieces, 0 = padding.
+        indices: (B,) int64, which sample of the training set each one is.
+        video_ids: B names, one per clip.
+        start_seconds: (B,) float64, where each clip starts in its video.
+
+    Raises:
+        ValueError: If the shapes or dtypes do not fit.
+    """
+
+    clips: torch.Tensor
+    tokens: torch.Tensor
+    indices: torch.Tensor
+    video_ids: tuple[str, ...]
+    start_seconds: torch.Tensor
+
+    def __post_init__(self) -> None:
+        _check_clips(self.clips)
+        batch = len(self.clips)
+        if self.tokens.ndim != 2 or len(self.tokens) != batch or self.tokens.dtype != torch.int64:
+            raise ValueError(
+                f"tokens must be ({batch}, L) int64, got {tuple(self.tokens.shape)} {self.tokens.dtype}"
+            )
+        _check_numbers("indices", self.indices, batch)
+        if len(self.video_ids) != batch or self.start_seconds.shape != (batch,):
+            raise ValueError(f"video_ids and start_seconds must have {batch} entries")
+
+    def to(self, device: torch.device | str) -> CaptionedBatch:
+        """The same batch with its tensors on `device`."""
+        return replace(
+            self,
+            clips=self.clips.to(device, non_blocking=True),
+            tokens=self.tokens.to(device, non_blocking=True),
+            indices=self.indices.to(device, non_blocking=True),
+        )
+
+    def __len__(self) -> int:
+        """B, the clips."""
+        return len(self.clips)
+
+    def split(self, size: int) -> list[CaptionedBatch]:
+        """The same clips in batches of `size`, the last one perhaps smaller."""
+        return _consecutive(self, size)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledBatch:
+    """Clips with the class that each shows, ready for classification.
+
+    Attributes:
+        clips: (B, 3, T, H, W) uint8 in [0, 255].
+        labels: (B,) int64, numbers of classes from 0.
+        video_ids: B names, one per clip.
+        start_seconds: (B,) float64, where each clip starts in its video.
+
+    Raises:
+        ValueError: If the shapes or dtypes do not fit.
+    """
+
+    clips: torch.Tensor
+    labels: torch.Tensor
+    video_ids: tuple[str, ...]
+    start_seconds: torch.Tensor
+
+    def __post_init__(self) -> None:
+        _check_clips(self.clips)
+        batch = len(self.clips)
+        _check_numbers("labels", self.labels, batch)
+        if len(self.video_ids) != batch or self.start_seconds.shape != (batch,):
+            raise ValueError(f"video_ids and start_seconds must have {batch} entries")
+
+    def to(self, device: torch.device | str) -> LabelledBatch:
+        """The same batch with its tensors on `device`."""
+        return replace(
+            self,
+            clips=self.clips.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+        )
+
+    def __len__(self) -> int:
+        """B, the clips."""
+        return len(self.clips)
+
+    def split(self, size: int) -> list[LabelledBatch]:
+        """The same clips in batches of `size`, the last one perhaps smaller."""
+        return _consecutive(self, size)
+
+
+_BatchT = TypeVar("_BatchT", NarratedBatch, FeatureBatch, CaptionedBatch, LabelledBatch)
+
+
+def _consecutive(batch: _BatchT, size: int) -> list[_BatchT]:
+    parts = [slice(start, start + size) for start in range(0, len(batch), size)]
+    names = [field.name for field in fields(batch)]
+    return [replace(batch, **{name: getattr(batch, name)[part] for name in names}) for part in parts]
+
+
+def _check_clips(clips: torch.Tensor) -> None:
+    if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
+        raise ValueError(f"clips must be (B, 3, T, H, W) uint8, got {tuple(clips.shape)} {clips.dtype}")
+
+
+def _check_numbers(name: str, numbers: torch.Tensor, batch: int) -> None:
+    if numbers.shape != (batch,) or numbers.dtype != torch.int64:
+        raise ValueError(f"{name} must be ({batch},) int64, got {tuple(numbers.shape)} {numbers.dtype}")
