@@ -47,6 +47,29 @@ def test_unknown_keys_are_refused_with_the_nearest() -> None:
         from_dict(Outer, {"x": 1}, source="run.json")
 
 
+@dataclass(frozen=True)
+class Shelf:
+    optional: Inner | None = None
+    many: tuple[Inner, ...] = ()
+    pair: tuple[int, Inner] = (1, Inner())
+    named: dict[str, Inner] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"optional": {"rat": 1}}, "optional.rat"),
+        ({"many": [{}, {"rat": 1}]}, "many.1.rat"),
+        ({"pair": [1, {"rat": 1}]}, "pair.1.rat"),
+    ],
+)
+def test_unknown_keys_are_refused_wherever_a_dataclass_lies(data: dict, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"run.json: unknown key '{key}' \(did you mean 'rate'\?\)"):
+        from_dict(Shelf, data, source="run.json")
+    shelf = Shelf(Inner(), (Inner(0.2),), (2, Inner(0.3)), {"x": Inner(0.4)})
+    assert from_dict(Shelf, to_dict(shelf), source="run.json") == shelf
+
+
 @pytest.mark.parametrize(
     ("data", "key"),
     [({"inner": {"kind": "c"}}, "inner.kind"), ({"sizes": ["a"]}, "sizes.0"), ({"note": 3}, "note")],

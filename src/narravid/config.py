@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pydantic
 
@@ -77,5 +78,17 @@ def _refuse_unknown(cls: type, data: Mapping[str, Any], source: str, *, prefix: 
         dotted = f"{prefix}{key}"
         if key not in names:
             raise ConfigError(f"{source}: unknown key {dotted!r}", key=dotted, valid=names)
-        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
-            _refuse_unknown(hints[key], value, source, prefix=f"{dotted}.")
+        _refuse_unknown_within(hints[key], value, source, place=dotted)
+
+
+def _refuse_unknown_within(hint: Any, value: Any, source: str, *, place: str) -> None:  # noqa: ANN401
+    """Look into dataclasses in a field: alone, optional, or in a tuple or list."""
+    arguments = [argument for argument in get_args(hint) if argument is not type(None)]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        _refuse_unknown(hint, value, source, prefix=f"{place}.")
+    elif get_origin(hint) in (Union, UnionType) and len(arguments) == 1:
+        _refuse_unknown_within(arguments[0], value, source, place=place)
+    elif get_origin(hint) in (tuple, list) and isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            own = arguments[index] if index < len(arguments) and Ellipsis not in arguments else arguments[0]
+            _refuse_unknown_within(own, item, source, place=f"{place}.{index}")
