@@ -1,7 +1,9 @@
-"""The clips with caption candidates that are drawn from them for training.
+"""The clips with caption candidates that are drawn from narrated videos for training.
 
-Sampling follows MIL-NCE (Miech et al. 2020, arXiv 1912.06430): a random caption, its P nearest captions as
-candidates, and a clip at a random place of the caption's span, which is widened when it is short.
+Sampling follows MIL-NCE (Miech et al. 2020, arXiv 1912.06430) unless told otherwise: a random caption, its
+P nearest captions as candidates, and a clip at a random place of the caption's span, which is widened when it
+is short. VT-TWINS (Ko et al. 2022, arXiv 2203.16784) takes captions that follow each other; training on the
+automatically aligned HTM-AA (Han et al. 2022, arXiv 2204.02968) places clips around one second of a caption.
 """
 
 from __future__ import annotations
@@ -9,21 +11,36 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 
 from narravid.batches import NarratedBatch
+from narravid.config import check_choices
 from narravid.data.corpus import NarratedVideo
 from narravid.data.drawing import ClipDataset, Frames, Replaced
 from narravid.data.sources import ClipSource
 from narravid.errors import DecodeError
-from narravid.text.captions import nearest_captions
-from narravid.text.words import WordTokenizer
+from narravid.text.captions import CaptionTrack, draw_consecutive_captions, nearest_captions
 from narravid.types import ClipSpec, Span
-from narravid.video.sampling import draw_clip_start, whole_second_span, widen_span
+from narravid.video.durations import DurationLimits
+from narravid.video.sampling import (
+    aligned_start_range,
+    draw_aligned_start,
+    draw_clip_start,
+    whole_second_span,
+    widen_span,
+)
 from narravid.video.transforms import Augmentation, to_channels_first
 
-__all__ = ["ClipSampling", "NarratedDataset", "NarratedItem"]
+__all__ = ["ClipSampling", "NarratedDataset", "NarratedItem", "Tokenizer"]
+
+
+class Tokenizer(Protocol):
+    """Turns sentences into the ids that a model reads."""
+
+    def __call__(self, sentences: Sequence[str], /) -> torch.Tensor:
+        """N sentences to (N, L) int64, 0 = padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +50,29 @@ class ClipSampling:
     Attributes:
         clips_per_video: K, clips of one video in a batch; they are each other's negatives.
         num_candidates: P, captions offered to each clip.
-        min_caption_seconds: Shorter captions are widened around their centre to this.
-        whole_seconds: Draw whole seconds as starts, as published; otherwise any time.
+        captions: Which captions of a video are drawn: any, none twice before all are taken; or K that follow
+            each other, the last repeated where a video has fewer.
+        place: Where the clip of a caption lies: inside its span; or around the middle of it, so that the clip
+            starts a whole second within [middle - clip length, middle], as for HTM-AA.
+        min_caption_seconds: For a place inside the span, shorter captions are widened around their middle to
+            this.
+        whole_seconds: For a place inside the span, draw whole seconds as starts, as published; otherwise any
+            time.
+        longer_than_seconds: Videos that are not longer are replaced by others.
+        shorter_than_seconds: Videos that are not shorter are replaced by others; None for no limit.
     """
 
     clips_per_video: int = 1
     num_candidates: int = 4
+    captions: Literal["any", "consecutive"] = "any"
+    place: Literal["inside", "around_middle"] = "inside"
     min_caption_seconds: float = 5.0
     whole_seconds: bool = True
+    longer_than_seconds: float = 0.0
+    shorter_than_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.clips_per_video < 1 or self.num_candidates < 1:
             raise ValueError(
                 "clips_per_video and num_candidates must be at least 1, got "
@@ -50,6 +80,17 @@ class ClipSampling:
             )
         if not (math.isfinite(self.min_caption_seconds) and self.min_caption_seconds >= 0):
             raise ValueError(f"min_caption_seconds must not be negative, got {self.min_caption_seconds}")
+        _ = self.duration_limits
+
+    @property
+    def duration_limits(self) -> DurationLimits:
+        """How long a video must be.
+
+        Raises:
+            ValueError: If no length lies between the limits.
+        """
+        most = math.inf if self.shorter_than_seconds is None else self.shorter_than_seconds
+        return DurationLimits(self.longer_than_seconds, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +117,14 @@ class NarratedItem:
 class NarratedDataset(ClipDataset[NarratedItem, NarratedBatch]):
     """Draws K clips with P caption candidates from a video; an item depends on (seed, epoch, index) only.
 
-    A video that cannot be decoded or has no captions is replaced by another one, drawn from the item's own
-    generator, and named in the item. Several threads may draw items at once.
+    A video that cannot be decoded, has no captions or is too short or long is replaced by another one, drawn
+    from the item's own generator, and named in the item. Several threads may draw items at once.
 
     Args:
         videos: The corpus.
         source: Where clips come from.
         spec: Frames, rate, size and crop of the clips.
-        tokenizer: Turns captions into word ids.
+        tokenizer: Turns captions into ids.
         sampling: How clips and captions are drawn.
         augmentation: Changes to each clip, None for none.
 
@@ -97,7 +138,7 @@ class NarratedDataset(ClipDataset[NarratedItem, NarratedBatch]):
         source: ClipSource,
         *,
         spec: ClipSpec,
-        tokenizer: WordTokenizer,
+        tokenizer: Tokenizer,
         sampling: ClipSampling,
         augmentation: Augmentation | None = None,
     ) -> None:
@@ -130,15 +171,13 @@ class NarratedDataset(ClipDataset[NarratedItem, NarratedBatch]):
         self, index: int, generator: torch.Generator, *, frames: Frames, replaced: Replaced
     ) -> NarratedItem:
         video = self.videos[index]
-        if len(video.track) == 0:
-            raise DecodeError(video.path, "it has no captions")
         sampling, spec = self.sampling, self.spec
-        last_start = max(0.0, self._source.duration_seconds(video.path) - spec.duration_seconds)
+        duration_seconds = self._usable_duration(video)
         starts: list[float] = []
         candidates: list[int] = []
         num_padded_clips = 0
-        for number, caption in enumerate(self._draw_captions(len(video.track), generator)):
-            start_seconds = self._draw_start(video.track[caption].span, last_start, generator)
+        for number, caption in enumerate(self._draw_captions(video, duration_seconds, generator)):
+            start_seconds = self._draw_start(video.track[caption].span, duration_seconds, generator)
             clip = self._source.read(video.path, start_seconds, spec, generator=generator)
             pixels = to_channels_first(clip.frames)
             if self._augmentation is not None:
@@ -159,16 +198,56 @@ class NarratedDataset(ClipDataset[NarratedItem, NarratedBatch]):
             replaced=replaced,
         )
 
-    def _draw_captions(self, num_captions: int, generator: torch.Generator) -> list[int]:
-        """K captions, none twice before all have been taken."""
-        drawn: list[int] = []
-        while len(drawn) < self.sampling.clips_per_video:
-            drawn += torch.randperm(num_captions, generator=generator).tolist()
-        return drawn[: self.sampling.clips_per_video]
+    def _usable_duration(self, video: NarratedVideo) -> float:
+        """Length of a video in seconds, once it is certain that it may be used."""
+        if len(video.track) == 0:
+            raise DecodeError(video.path, "it has no captions")
+        duration_seconds = self._source.duration_seconds(video.path)
+        limits = self.sampling.duration_limits
+        if duration_seconds not in limits:
+            raise DecodeError(
+                video.path,
+                f"it lasts {duration_seconds:.1f} s, and videos are to last more than"
+                f" {limits.longer_than_seconds:g} s and less than {limits.shorter_than_seconds:g} s",
+            )
+        return duration_seconds
 
-    def _draw_start(self, span: Span, last_start: float, generator: torch.Generator) -> float:
-        """A start in the widened span, moved forward where the clip would pass the end of the video."""
+    def _draw_captions(
+        self, video: NarratedVideo, duration_seconds: float, generator: torch.Generator
+    ) -> list[int]:
+        """K captions: any, none twice before all have been taken, or K in a row."""
+        num_clips, track = self.sampling.clips_per_video, video.track
+        usable = list(range(len(track)))
+        if self.sampling.place == "around_middle":
+            usable = [index for index in usable if self._has_room(track[index].span, duration_seconds)]
+            if not usable:
+                raise DecodeError(video.path, f"all captions lie beyond its end, {duration_seconds:.1f} s")
+        if self.sampling.captions == "consecutive":
+            kept = CaptionTrack(tuple(track[index] for index in usable))
+            return [
+                usable[place] for place in draw_consecutive_captions(kept, num_clips, generator=generator)
+            ]
+        drawn: list[int] = []
+        while len(drawn) < num_clips:
+            drawn += [usable[place] for place in torch.randperm(len(usable), generator=generator).tolist()]
+        return drawn[:num_clips]
+
+    def _has_room(self, span: Span, duration_seconds: float) -> bool:
+        """Whether a clip around the middle of a caption can start inside the video."""
+        lowest, highest = aligned_start_range(
+            span.center_seconds, self.spec.duration_seconds, duration_seconds=duration_seconds
+        )
+        return lowest <= highest
+
+    def _draw_start(self, span: Span, duration_seconds: float, generator: torch.Generator) -> float:
+        """Where the clip of a caption starts, moved forward where it would pass the end of the video."""
         clip_seconds = self.spec.duration_seconds
+        last_start = max(0.0, duration_seconds - clip_seconds)
+        if self.sampling.place == "around_middle":
+            second = draw_aligned_start(
+                span.center_seconds, clip_seconds, duration_seconds=duration_seconds, generator=generator
+            )
+            return float(min(second, math.floor(last_start)))
         wide = widen_span(span, self.sampling.min_caption_seconds)
         if self.sampling.whole_seconds:
             second = draw_clip_start(whole_second_span(wide), clip_seconds, generator=generator)
