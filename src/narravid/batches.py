@@ -159,8 +159,8 @@ class WindowBatch:
 
     def to(self, device: torch.device | str) -> WindowBatch:
         """The same batch with its tensors on `device`."""
-        moved = [tensor.to(device, non_blocking=True) for tensor in self._tensors()]
-        return WindowBatch(*moved, video_ids=self.video_ids)
+        names = [field.name for field in fields(self) if field.name != "video_ids"]
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
     def __len__(self) -> int:
         """B, the windows."""
@@ -168,21 +168,7 @@ class WindowBatch:
 
     def split(self, size: int) -> list[WindowBatch]:
         """The same windows in batches of `size`, the last one perhaps smaller; all keep N."""
-        parts = [slice(start, start + size) for start in range(0, len(self), size)]
-        return [
-            WindowBatch(*(tensor[part] for tensor in self._tensors()), video_ids=self.video_ids[part])
-            for part in parts
-        ]
-
-    def _tensors(self) -> tuple[torch.Tensor, ...]:
-        return (
-            self.features,
-            self.feature_mask,
-            self.tokens,
-            self.text_mask,
-            self.positives,
-            self.text_positions,
-        )
+        return _consecutive(self, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +264,7 @@ class LabelledBatch:
         return _consecutive(self, size)
 
 
-_BatchT = TypeVar("_BatchT", NarratedBatch, FeatureBatch, CaptionedBatch, LabelledBatch)
+_BatchT = TypeVar("_BatchT", NarratedBatch, FeatureBatch, WindowBatch, CaptionedBatch, LabelledBatch)
 
 
 def _consecutive(batch: _BatchT, size: int) -> list[_BatchT]:
