@@ -519,3 +519,16 @@ def test_the_report_counts_clips_and_padding(corpus):
     assert (
         report.summary() == "drew 18 clips in 6 visits to videos; 18 clips padded at the end of their video"
     )
+
+
+def test_the_table_of_bad_videos_counts_what_other_processes_met(tmp_path):
+    own, other = LoadingReport(table=tmp_path / "bad.csv"), LoadingReport()
+    own.add_replaced("a.mp4", "cut short")
+    for path in ("a.mp4", "b.mp4", "b.mp4"):
+        other.add_replaced(path, "no video stream")
+    own.write([other.state_dict()])
+    assert (tmp_path / "bad.csv").read_text().splitlines()[1:] == [
+        "a.mp4,cut short,2",
+        "b.mp4,no video stream,2",
+    ]
+    assert own.bad.num_met == 1

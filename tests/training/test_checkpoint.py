@@ -16,10 +16,9 @@ STATE = {
     "epoch": 1,
     "batch": 2,
     "random": checkpoint.random_state(),
-    "best": {"value": None, "step": None},
-    "metrics": {},
+    "progress": {"best_value": None, "best_step": None, "metrics": {}, "seconds": 1.5},
     "window": {"sums": {}, "counts": {}},
-    "seconds": 1.5,
+    "scaler": {},
 }
 
 
@@ -44,7 +43,7 @@ class Malice:
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     path = tmp_path / "step_00000001.pt"
-    torch.save({"format": 1, "model": Malice()}, path)
+    torch.save({"format": 2, "model": Malice()}, path)
     with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
         checkpoint.load_checkpoint(path)
     path.write_bytes(pickle.dumps(Malice()))
@@ -64,7 +63,7 @@ def test_faulty_files_are_named_with_what_is_wrong(tmp_path):
     torch.save({"format": 99}, path)
     with pytest.raises(CheckpointError, match="not a checkpoint of a Narravid run"):
         checkpoint.load_checkpoint(path)
-    torch.save({key: value for key, value in {**STATE, "format": 1}.items() if key != "epoch"}, path)
+    torch.save({key: value for key, value in {**STATE, "format": 2}.items() if key != "epoch"}, path)
     with pytest.raises(CheckpointError, match=r"missing keys \(2\): step, epoch"):
         checkpoint.load_checkpoint(path)
 

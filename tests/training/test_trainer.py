@@ -110,7 +110,7 @@ class Met:
         self.num_batches = 0
         self.written: list[tuple[int, int]] = []
 
-    def write(self) -> None:
+    def write(self, others=()) -> None:
         self.written.append((self.num_batches, len(checkpoint.list_checkpoints(self.run))))
 
     def state_dict(self) -> dict[str, int]:
@@ -300,7 +300,7 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
 
 
 def test_settings_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, got 'bf16'"):
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, got 'bf16'"):
         make_trainer(tmp_path / "run", LineTask()).fit(dtype="bf16")
     with pytest.raises(ValueError, match="warmup_steps is 9"):
         make_trainer(tmp_path / "run", LineTask(), optim=OptimConfig(warmup_steps=9))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -75,10 +75,16 @@ class LoadingReport:
         if self.bad.add(path, reason):
             _log.warning("replaced by another video: %s: %s", path, reason)
 
-    def write(self) -> None:
-        """Write the table of the bad videos."""
-        if self.table is not None:
-            self.bad.write(self.table)
+    def write(self, others: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write the table of the bad videos, those of other processes included."""
+        if self.table is None:
+            return
+        bad = BadItems(dict(self.bad.reasons), Counter(self.bad.times))
+        for state in others:
+            for path, (reason, times) in state["bad"].items():
+                bad.reasons.setdefault(path, reason)
+                bad.times[path] += int(times)
+        bad.write(self.table)
 
     def state_dict(self) -> dict[str, Any]:
         """The counts as plain values."""

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CHECKPOINT_FOLDER = "checkpoints"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 REQUIRED_KEYS = (
     "model",
     "optimizer",
@@ -39,9 +39,9 @@ REQUIRED_KEYS = (
     "epoch",
     "batch",
     "random",
-    "best",
+    "progress",
     "window",
-    "seconds",
+    "scaler",
 )
 
 
@@ -136,13 +136,14 @@ def remove_unfinished(run: Path) -> None:
     remove_leftovers(run / CHECKPOINT_FOLDER)
 
 
-def save_failed_batch(run: Path, batch: object, *, step: int) -> Path:
+def save_failed_batch(run: Path, batch: object, *, step: int, rank: int = 0) -> Path:
     """Keep the batch that training stopped at, for a look at it.
 
     Args:
         run: The run folder.
         batch: A tensor, a mapping, or a dataclass of tensors and plain values.
         step: The step it failed at.
+        rank: Whose share of the batch it is.
 
     Returns:
         The file: a dictionary that `torch.load` reads without knowing the batch's class.
@@ -151,7 +152,8 @@ def save_failed_batch(run: Path, batch: object, *, step: int) -> Path:
         content = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
     else:
         content = dict(batch) if isinstance(batch, Mapping) else {"batch": batch}
-    path = run / f"failed_batch_step_{step:08d}.pt"
+    share = f"_rank_{rank}" if rank else ""
+    path = run / f"failed_batch_step_{step:08d}{share}.pt"
     write_atomically(path, lambda temporary: torch.save(content, temporary))
     return path
 

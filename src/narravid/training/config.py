@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import nn
 
+from narravid.config import check_choices
 from narravid.errors import NarravidError
 
 __all__ = [
+    "BatchNormUse",
     "DataRecord",
     "Evaluation",
-    "MovableBatch",
+    "MicroBatches",
     "NonFiniteError",
     "Precision",
+    "TrainableBatch",
     "TrainableTask",
     "TrainerConfig",
     "TrainingData",
@@ -25,22 +28,41 @@ __all__ = [
 ]
 
 
-class MovableBatch(Protocol):
-    """A batch that can go to a device: a tensor, or a class of tensors."""
+class TrainableBatch(Protocol):
+    """What a trainer is given: a tensor, or a class of tensors that all count the same items."""
 
     def to(self, device: torch.device, /) -> Self:
         """The same batch on `device`."""
 
+    def split(self, size: int, /) -> Sequence[Self]:
+        """The same items in batches of `size`, the last one perhaps smaller."""
 
-Precision = Literal["float32", "bfloat16"]
-"""Type of the forward pass; bfloat16 runs under autocast, the weights stay float32."""
+    def __len__(self) -> int:
+        """How many items there are."""
 
-BatchT = TypeVar("BatchT", bound=MovableBatch)
-BatchT_contra = TypeVar("BatchT_contra", bound=MovableBatch, contravariant=True)
+
+Precision = Literal["float32", "bfloat16", "float16"]
+"""Type of the forward pass; the lower ones run under autocast and the weights stay float32. With float16 the
+loss is scaled, and a step whose gradient overflows is left out."""
+
+MicroBatches = Literal["cached", "accumulated"]
+"""What micro-batches are: pieces of one batch, whose loss and gradient are those of the whole batch but for
+batch statistics, or small batches by themselves, whose gradients are averaged."""
+
+BatchNormUse = Literal["own", "frozen", "synchronised"]
+"""Whose statistics batch normalisation trains with: those of each process's own (micro-)batch, the running
+ones, or those of all processes together (CUDA only)."""
+
+BatchT = TypeVar("BatchT", bound=TrainableBatch)
+BatchT_contra = TypeVar("BatchT_contra", bound=TrainableBatch, contravariant=True)
 
 
 class TrainableTask(Protocol[BatchT_contra]):
-    """A `torch.nn.Module` that knows its loss."""
+    """A `torch.nn.Module` that knows its loss, such as a `narravid.tasks.task.Task`.
+
+    One with `embed` and `objective` can be trained on cached micro-batches, and one with `begin_step` or
+    `end_step` has them called around each step.
+    """
 
     def training_step(self, batch: BatchT_contra, /) -> Mapping[str, torch.Tensor]:
         """Scalars of one batch; "loss" is the one to minimise, the others are logged."""
@@ -52,6 +74,9 @@ class TrainableTask(Protocol[BatchT_contra]):
         """As in `torch.nn.Module`."""
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """As in `torch.nn.Module`."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """As in `torch.nn.Module`."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -76,9 +101,19 @@ class TrainerConfig:
         checkpoint_every_steps: Steps between two checkpoints.
         keep_checkpoints: How many of the newest checkpoints stay, besides the best one.
         evaluate_every_steps: Steps between two evaluations; None evaluates at the end only.
+        evaluate_at_start: Whether the model is evaluated before the first step, too.
+        micro_batch_size: Items of each process that pass through the network at once, for less memory; None
+            takes its whole share of the batch.
+        micro_batches: Whether micro-batches give the gradient of the whole batch (cached, two forward
+            passes) or the mean of their own gradients (accumulated, fewer negatives for each).
+        ema_decay: Decay of an average of the weights, which is then evaluated and exported; None for none.
+        batch_norm: Statistics that batch normalisation trains with.
+        activation_checkpointing: Compute activations again in the backward pass instead of keeping them.
+        compile: Whether torch.compile translates the network first; takes about a minute and a C++ compiler.
+        trackers: Who is told of the numbers besides log.jsonl: tensorboard, wandb.
 
     Raises:
-        ValueError: If a count is below 1.
+        ValueError: If a number is out of range or a choice is none of those named.
     """
 
     num_epochs: int = 300
@@ -87,19 +122,34 @@ class TrainerConfig:
     checkpoint_every_steps: int = 500
     keep_checkpoints: int = 2
     evaluate_every_steps: int | None = None
+    evaluate_at_start: bool = False
+    micro_batch_size: int | None = None
+    micro_batches: MicroBatches = "cached"
+    ema_decay: float | None = None
+    batch_norm: BatchNormUse = "own"
+    activation_checkpointing: bool = False
+    compile: bool = False
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < 1:
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
                 raise ValueError(f"{field.name} must be at least 1, got {value}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie between 0 and 1, got {self.ema_decay}")
 
 
 class DataRecord(Protocol):
-    """What a run has met in its data; checkpoints hold it, so that a resumed run counts nothing twice."""
+    """What a process has met in its data; checkpoints hold it, so that a resumed run counts nothing twice."""
 
-    def write(self) -> None:
-        """Write it down for readers: beside each checkpoint and when training ends, however it ends."""
+    def write(self, others: Sequence[Mapping[str, Any]] = (), /) -> None:
+        """Write it down for readers: beside each checkpoint and when training ends, however it ends.
+
+        Args:
+            others: The states of the other processes of the run, to be added to this one's.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: plain values only."""
