@@ -16,13 +16,12 @@ __all__ = ["ContrastiveModel", "ContrastiveTask"]
 
 
 class ContrastiveModel(Protocol):
-    """What the task needs of a dual encoder."""
+    """What the task needs of a dual encoder.
+
+    One that learns a temperature has a `logit_scale`, () the factor that multiplies every similarity.
+    """
 
     similarity: Similarity
-
-    @property
-    def logit_scale(self) -> torch.Tensor | None:
-        """() factor that multiplies every similarity, or None to leave them as they are."""
 
     def encode_video(self, clips: torch.Tensor) -> torch.Tensor:
         """(B, 3, T, H, W) uint8 to (B, D)."""
@@ -36,27 +35,48 @@ class ContrastiveTask(Task[NarratedBatch]):
 
     Args:
         model: The dual encoder to train, a module that offers `ContrastiveModel`.
-        loss: Maps video (G, D) and text (G, P, D) of the global batch to a scalar, such as `MILNCELoss`.
+        loss: Maps video (G, D) and text (G, P, D) of the global batch to a scalar, such as `MILNCELoss`; see
+            `narravid.tasks.objectives`.
+        similarity: How embeddings are compared in training; None as the model says.
+        temperature: Divides similarities and stays fixed; None takes the one that the model learns, if any.
+
+    Raises:
+        ValueError: If the model lacks something needed, or the temperature is not positive.
     """
 
-    def __init__(self, model: nn.Module, loss: nn.Module) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        *,
+        similarity: Similarity | None = None,
+        temperature: float | None = None,
+    ) -> None:
         super().__init__()
         missing = [
-            name
-            for name in ("similarity", "logit_scale", "encode_video", "encode_tokens")
-            if not hasattr(model, name)
+            name for name in ("similarity", "encode_video", "encode_tokens") if not hasattr(model, name)
         ]
         if missing:
             raise ValueError(f"{type(model).__name__} cannot be trained contrastively: it has no {missing}")
+        if temperature is not None and not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
         self.model = model
         self.loss = loss
+        self._similarity = similarity
+        self._temperature = temperature
+
+    def begin_step(self, step: int, *, seed: int) -> None:
+        """Tell a loss that draws which step this is."""
+        begin = getattr(self.loss, "begin_step", None)
+        if begin is not None:
+            begin(step, seed=seed)
 
     def embed(self, batch: NarratedBatch) -> Embeddings:
-        """Embeddings of the clips, (B, D), and their candidates, (B, P, D), normalised for cosine models."""
+        """Embeddings of the clips, (B, D), and their candidates, (B, P, D), of length 1 for cosines."""
         model: ContrastiveModel = self.model  # type: ignore[assignment]  # checked in __init__
         video = model.encode_video(batch.clips)
         text = model.encode_tokens(batch.tokens)
-        if model.similarity == "cosine":
+        if (self._similarity or model.similarity) == "cosine":
             video = nn.functional.normalize(video, dim=-1)
             text = nn.functional.normalize(text, dim=-1)
         return video, text
@@ -71,13 +91,14 @@ class ContrastiveTask(Task[NarratedBatch]):
         Returns:
             `loss`: () float32, the objective, equal on every process; `positive_share`: () float32 in [0, 1],
             the share of clips of the global batch whose best-scored caption is one of their own, detached;
-            `logit_scale`: (), detached, when the model learns one.
+            `logit_scale`: (), detached, when the model learns one that is used.
         """
-        model: ContrastiveModel = self.model  # type: ignore[assignment]  # checked in __init__
         video, text = (gather_with_gradient(tensor) for tensor in embeddings)
-        scale = model.logit_scale
+        scale: torch.Tensor | None = getattr(self.model, "logit_scale", None)
         result = {"positive_share": _positive_share(video, text)}
-        if scale is not None:
+        if self._temperature is not None:
+            video = video / self._temperature
+        elif scale is not None:
             # Scaled after gathering: each process then holds the whole gradient of the scale.
             video = video * scale
             result["logit_scale"] = scale.detach()
