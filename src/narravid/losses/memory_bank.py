@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from narravid.distributed import gather_with_gradient
+from narravid.distributed import gather_objects, gather_with_gradient
 from narravid.losses.unit_vectors import unit_vectors
 
 __all__ = ["MemoryBank", "Modality"]
@@ -94,9 +94,8 @@ class MemoryBank(nn.Module):
         normaliser = self.normaliser(modality)
         if float(normaliser) > 0:
             return normaliser[0].to(scores.dtype).log()
-        log_mean = scores.logsumexp(dim=(0, 1)) - math.log(scores.numel())
-        per_process = gather_with_gradient(log_mean[None])
-        log_mean = per_process.logsumexp(dim=0) - math.log(len(per_process))
+        log_sums = gather_with_gradient(scores.logsumexp(dim=(0, 1))[None])
+        log_mean = log_sums.logsumexp(dim=0) - math.log(sum(gather_objects(scores.numel())))
         estimate = log_mean + math.log(self.num_samples)
         limits = torch.finfo(torch.float32)
         if not math.log(limits.tiny) <= float(estimate) < math.log(limits.max):

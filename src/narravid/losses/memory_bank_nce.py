@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from narravid.distributed import gather_with_gradient, rank, world_size
+from narravid.distributed import gather_objects, gather_with_gradient, rank
 from narravid.losses.logits import check_logits
 from narravid.losses.memory_bank import MemoryBank, Modality
 from narravid.losses.negative_sampling import AliasSampler
@@ -57,6 +57,20 @@ def noise_contrastive_terms(
         return positive, margin.sum(dim=1).mean()
 
 
+MODALITIES: tuple[Modality, Modality] = ("video", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What a call of the loss leaves for the bank: embeddings of this process, the rows of all of them."""
+
+    video: torch.Tensor
+    text: torch.Tensor
+    indices: torch.Tensor
+    log_normalisers: tuple[torch.Tensor, torch.Tensor]
+    num_rows: int
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryBankNCEParts:
     """The loss and the four terms it is the sum of; equal on every process.
@@ -86,20 +100,28 @@ class MemoryBankNCELoss(nn.Module):
 
     In training mode every call changes the state, as batch normalisation does: the first one sets Z, each one
     writes the batch into the bank after it was scored. In evaluation mode nothing changes. On several
-    processes the loss is that of the global batch, and so are Z and the bank.
+    processes the loss is that of the global batch, and so are Z and the bank; their batches may differ in
+    size.
 
     Args:
         bank: The memory; part of this module's state.
         temperature: Divides the cosines, > 0.
         noise_weights: (N,) floating point > 0, how often each sample is drawn as noise; None for all alike,
             as published.
+        deferred: Change the state in `remember` only, so that the pieces of a batch that is scored piece by
+            piece all see the same bank.
 
     Raises:
         ValueError: If the temperature or the weights are not such numbers.
     """
 
     def __init__(
-        self, bank: MemoryBank, *, temperature: float = 0.07, noise_weights: torch.Tensor | None = None
+        self,
+        bank: MemoryBank,
+        *,
+        temperature: float = 0.07,
+        noise_weights: torch.Tensor | None = None,
+        deferred: bool = False,
     ) -> None:
         super().__init__()
         if not (math.isfinite(temperature) and temperature > 0):
@@ -113,6 +135,8 @@ class MemoryBankNCELoss(nn.Module):
         self.bank = bank
         self.temperature = temperature
         self._sampler = None if noise_weights is None else AliasSampler(noise_weights)
+        self._deferred = deferred
+        self._scored: list[_Scored] = []
 
     def draw_negatives(
         self, num_clips: int, *, num_negatives: int, generator: torch.Generator
@@ -123,19 +147,20 @@ class MemoryBankNCELoss(nn.Module):
         processes draw what one would.
 
         Args:
-            num_clips: B, the batch of this process.
+            num_clips: B, the batch of this process; those of others may be larger or smaller.
             num_negatives: K; 16,392 in the published pre-training on 300,000 samples.
             generator: Source of the randomness.
 
         Returns:
             (B, K) int64 in [0, N), on the device of the bank.
         """
-        shape = (world_size() * num_clips, num_negatives)
+        sizes = gather_objects(num_clips)
+        shape = (sum(sizes), num_negatives)
         if self._sampler is not None:
             drawn = self._sampler.draw(shape, generator=generator)
         else:
             drawn = torch.randint(self.bank.num_samples, shape, generator=generator, device=generator.device)
-        start = rank() * num_clips
+        start = sum(sizes[: rank()])
         return drawn[start : start + num_clips].to(self.bank.video_memory.device)
 
     def forward(
@@ -191,13 +216,42 @@ class MemoryBankNCELoss(nn.Module):
                 for scores, log_normaliser in zip(logits, log_normalisers, strict=True)
                 for term in noise_contrastive_terms(scores - log_normaliser, noise_probability=noise)
             ]
-            # Every process has the terms of its own rows; their mean is that of the global batch.
-            means = gather_with_gradient(torch.stack(terms)[None]).mean(dim=0)
+            # Every process has the means of its own rows; weighted, they give those of the global batch.
+            sums = gather_with_gradient((torch.stack(terms) * len(video))[None]).sum(dim=0)
+            num_rows = sum(gather_objects(len(video)))
+            means = sums / num_rows
             if self.training:
-                self.bank.keep_normaliser("video", log_normalisers[0])
-                self.bank.keep_normaliser("text", log_normalisers[1])
-                self.bank.update(video, text, indices)
+                self._scored.append(
+                    _Scored(video.detach(), text.detach(), indices, log_normalisers, num_rows)
+                )
+                if not self._deferred:
+                    self.remember()
         return MemoryBankNCEParts(means.sum(), *means.unbind())
+
+    def remember(self) -> None:
+        """Change the state by all that was scored since the last time; of `deferred` losses, once in a step.
+
+        Every process must have scored as many pieces. Z is set as if all had been one batch, and a sample
+        that came several times keeps its last embedding.
+        """
+        scored, self._scored = self._scored, []
+        if not scored:
+            return
+        shares = torch.tensor([piece.num_rows for piece in scored], dtype=torch.float64)
+        shares /= shares.sum()
+        for number, modality in enumerate(MODALITIES):
+            logarithms = torch.stack([piece.log_normalisers[number] for piece in scored])
+            mean = torch.logsumexp(logarithms + shares.log().to(logarithms), dim=0)
+            self.bank.keep_normaliser(modality, mean)
+        self.bank.update(
+            torch.cat([piece.video for piece in scored]),
+            torch.cat([piece.text for piece in scored]),
+            torch.cat([piece.indices for piece in scored]),
+        )
+
+    def forget(self) -> None:
+        """Drop what was scored and not remembered, as of a step that failed."""
+        self._scored.clear()
 
     def _logits(self, embeddings: torch.Tensor, other: Modality, selected: torch.Tensor) -> torch.Tensor:
         """(B, 1 + K) cosines over the temperature with the selected embeddings of the other side."""

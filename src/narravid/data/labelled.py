@@ -1,0 +1,246 @@
+"""Clips that show one of several classes: the data of CPD's fine-tuning.
+
+Li & Wang, Learning Spatiotemporal Features via Video and Text Pair Discrimination, arXiv 2001.05691.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from narravid.annotation_fields import Fields
+from narravid.annotation_files import read_table
+from narravid.batches import LabelledBatch
+from narravid.data.annotations.action_splits import ActionVideo, read_hmdb51_splits, read_ucf101_splits
+from narravid.data.annotations.cpd_lists import read_cpd_list
+from narravid.data.annotations.video_places import HasPlaces, locate_videos
+from narravid.data.drawing import Frames, Replaced
+from narravid.data.sources import ClipSource
+from narravid.data.span_clips import SpanClips
+from narravid.errors import AnnotationError
+from narravid.types import ClipSpec, Span
+from narravid.video.transforms import Augmentation
+
+__all__ = [
+    "LabelledClip",
+    "LabelledDataset",
+    "LabelledItem",
+    "LabelledList",
+    "Part",
+    "read_action_splits",
+    "read_cpd_clips",
+    "read_labels_csv",
+]
+
+Part = Literal["train", "test"]
+"""What a clip is for."""
+
+TIME_COLUMNS = ("start_seconds", "end_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledClip:
+    """A video, or a part of it, that shows one class.
+
+    Attributes:
+        path: The video.
+        label: Number of the class, from 0.
+        span: The part; None for the whole video.
+    """
+
+    path: Path
+    label: int
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledList:
+    """The clips of a data set whose videos are there, and its classes.
+
+    Attributes:
+        labels: Names of the classes by number.
+        train: Clips to learn from.
+        test: Clips to judge by.
+        missing: (path, reason) of the videos that are not there.
+    """
+
+    labels: tuple[str, ...]
+    train: tuple[LabelledClip, ...]
+    test: tuple[LabelledClip, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+
+
+def read_labels_csv(path: Path) -> LabelledList:
+    """Read a list `video_path,label,split[,start_seconds,end_seconds]`.
+
+    Args:
+        path: A UTF-8 CSV file with a header line; other columns are passed over. Video paths that are not
+            absolute start at its folder; split is train or test; a row with both times empty means the
+            whole video.
+
+    Returns:
+        The clips; the classes are numbered in the order of their names.
+
+    Raises:
+        AnnotationError: If the file is absent or empty, a column is missing, or a row has a fault.
+    """
+    rows = []
+    for row in read_table(path, ("video_path", "label", "split")):
+        part = row.choice("split", ("train", "test"))
+        rows.append((row.path.parent / row.text("video_path"), row.text("label"), part, _span(row)))
+    if not rows:
+        raise AnnotationError(path, "has no row behind the header")
+    labels = tuple(sorted({label for _, label, _, _ in rows}))
+    numbers = {label: number for number, label in enumerate(labels)}
+    clips: dict[str, list[LabelledClip]] = {"train": [], "test": []}
+    for video, label, part, span in rows:
+        clips[part].append(LabelledClip(video, numbers[label], span))
+    return LabelledList(labels, tuple(clips["train"]), tuple(clips["test"]))
+
+
+def _span(row: Fields) -> Span | None:
+    if any(column in row and row.text(column, may_be_empty=True) for column in TIME_COLUMNS):
+        return row.span(*TIME_COLUMNS, may_be_empty=False)
+    return None
+
+
+def read_action_splits(
+    path: Path, root: Path, *, dataset: Literal["ucf101", "hmdb51"], split: Literal[1, 2, 3] = 1
+) -> LabelledList:
+    """UCF101 or HMDB51 as published for the linear probe, `video_id,label,split1,split2,split3`.
+
+    Args:
+        path: The CSV file.
+        root: Folder of the videos.
+        dataset: Which of the two.
+        split: Which of the three splits.
+
+    Returns:
+        The clips; the classes are numbered in the order of their names, as UCF101 numbers its own.
+
+    Raises:
+        AnnotationError: If the file has a fault.
+    """
+    read: Callable[[Path], tuple[ActionVideo, ...]]
+    read = read_ucf101_splits if dataset == "ucf101" else read_hmdb51_splits
+    videos = [video for video in read(path) if video.splits[split - 1] != "unused"]
+    labels = tuple(sorted({video.label for video in videos}))
+    parts = ["train" if video.splits[split - 1] == "train" else "test" for video in videos]
+    return _located(root, videos, labels, classes=[video.label for video in videos], parts=parts)
+
+
+def read_cpd_clips(path: Path, root: Path) -> LabelledList:
+    """One split of UCF101 or HMDB51 as CPD's list; its validation videos are the test videos.
+
+    Args:
+        path: The JSON file.
+        root: Folder of the videos.
+
+    Returns:
+        The clips; the classes are numbered as in the list.
+
+    Raises:
+        AnnotationError: If the file has a fault.
+    """
+    listed = read_cpd_list(path)
+    parts = ["train" if video.subset == "train" else "test" for video in listed.videos]
+    classes = [video.label for video in listed.videos]
+    return _located(root, listed.videos, listed.labels, classes=classes, parts=parts)
+
+
+def _located(
+    root: Path,
+    videos: Sequence[HasPlaces],
+    labels: tuple[str, ...],
+    *,
+    classes: Sequence[str],
+    parts: Sequence[str],
+) -> LabelledList:
+    numbers = {label: number for number, label in enumerate(labels)}
+    places = locate_videos(root, videos)
+    clips: dict[str, list[LabelledClip]] = {"train": [], "test": []}
+    for path, label, part in zip(places.paths, classes, parts, strict=True):
+        if path is not None:
+            clips[part].append(LabelledClip(path, numbers[label]))
+    missing = tuple((str(root / gone.place), gone.reason) for gone in places.missing)
+    return LabelledList(labels, tuple(clips["train"]), tuple(clips["test"]), missing)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledItem:
+    """The clip drawn from one labelled one.
+
+    Attributes:
+        clips: (1, 3, T, H, W) uint8; a view of frames that lie with colours last in memory.
+        label: Number of the class.
+        video_id: Name of the video.
+        start_seconds: Where the clip starts.
+        num_padded_clips: 1 if it passes the end of the video and ends with black frames.
+        replaced: (path, reason) of the bad videos that this one stands in for.
+    """
+
+    clips: torch.Tensor
+    label: int
+    video_id: str
+    start_seconds: float
+    num_padded_clips: int = 0
+    replaced: Replaced = ()
+
+
+class LabelledDataset(SpanClips[LabelledItem, LabelledBatch]):
+    """Draws one clip of each labelled one; an item depends on (seed, epoch, index) only.
+
+    Args:
+        clips: The samples.
+        source: Where clips come from.
+        spec: Frames, rate, size and crop of the clips.
+        zoom: As for `SpanClips`.
+        augmentation: Changes to each clip, None for none.
+
+    Raises:
+        ValueError: If there are no clips, or as for `SpanClips`.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[LabelledClip],
+        source: ClipSource,
+        *,
+        spec: ClipSpec,
+        zoom: tuple[float, float] | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        if len(clips) == 0:
+            raise ValueError("a dataset needs at least one clip, got none")
+        super().__init__(source, spec=spec, zoom=zoom, augmentation=augmentation)
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def collate(self, clips: torch.Tensor, items: Sequence[LabelledItem]) -> LabelledBatch:
+        """The batch of some items; see `ClipDataset.collate`."""
+        return LabelledBatch(
+            clips=clips,
+            labels=torch.tensor([item.label for item in items]),
+            video_ids=tuple(item.video_id for item in items),
+            start_seconds=torch.tensor([item.start_seconds for item in items], dtype=torch.float64),
+        )
+
+    def _draw(
+        self, index: int, generator: torch.Generator, *, frames: Frames, replaced: Replaced
+    ) -> LabelledItem:
+        sample = self.clips[index]
+        drawn = self._draw_clip(sample.path, sample.span, generator, frames=frames)
+        return LabelledItem(
+            clips=torch.from_numpy(frames).permute(0, 4, 1, 2, 3),
+            label=sample.label,
+            video_id=sample.path.stem,
+            start_seconds=drawn.start_seconds,
+            num_padded_clips=int(drawn.is_padded),
+            replaced=replaced,
+        )
