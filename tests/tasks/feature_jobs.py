@@ -17,7 +17,8 @@ from narravid.losses import (
 )
 from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
 from narravid.tasks.alignment import AlignmentTask
-from narravid.tasks.feature_contrastive import FeatureContrastiveTask, SimilarityLoss
+from narravid.tasks.contrastive import FeatureContrastiveTask
+from narravid.tasks.objectives import MaxMarginObjective
 from narravid.tasks.task import Task
 from narravid.text.word_vectors import WordVectors
 from narravid.text.words import Vocabulary
@@ -25,14 +26,6 @@ from narravid.types import FeatureSpec
 
 SHARES = {0: slice(0, 4), 1: slice(4, 6)}
 """Items of the two processes; the second has fewer, and fewer sentences."""
-
-
-class DoubleFeatures(FeatureContrastiveTask):
-    """The task on features in float64."""
-
-    def embed(self, batch: FeatureBatch) -> tuple[torch.Tensor, ...]:
-        model: Any = self.model
-        return model.encode_features(batch.features.double()), model.encode_tokens(batch.tokens)
 
 
 def feature_task(loss: torch.nn.Module) -> FeatureContrastiveTask:
@@ -44,7 +37,7 @@ def feature_task(loss: torch.nn.Module) -> FeatureContrastiveTask:
         torch.manual_seed(0)
         model = GatedDualEncoder(config)
     model.attach_words(WordVectors(Vocabulary("abcdefgh"), torch.randn(9, 5, generator=generator)))
-    return DoubleFeatures(model.double(), loss)
+    return FeatureContrastiveTask(model.double(), loss)
 
 
 def feature_batch(share: slice, *, num_candidates: int) -> FeatureBatch:
@@ -108,7 +101,7 @@ def run_share(share: slice) -> dict[str, dict[str, torch.Tensor]]:
     """All objectives on a share of one fixed global batch."""
     return {
         "ranking": train_once(
-            feature_task(SimilarityLoss(MaxMarginRankingLoss(clips_per_video=2))),
+            feature_task(MaxMarginObjective(MaxMarginRankingLoss(clips_per_video=2))),
             feature_batch(share, num_candidates=1),
         ),
         "mil-nce": train_once(feature_task(MILNCELoss()), feature_batch(share, num_candidates=2)),

@@ -8,7 +8,8 @@ from torch import nn
 
 from narravid.batches import FeatureBatch
 from narravid.losses import MaxMarginRankingLoss, MILNCELoss
-from narravid.tasks.feature_contrastive import FeatureContrastiveTask, SimilarityLoss
+from narravid.tasks.contrastive import FeatureContrastiveTask
+from narravid.tasks.objectives import MaxMarginObjective
 
 
 class SumModel(nn.Module):
@@ -32,7 +33,9 @@ def batch_of(features: list[list[float]], words: list[list[int]]) -> FeatureBatc
 
 def test_ranking_compares_each_sentence_with_each_clip():
     batch = batch_of([[0.5, 0.2, 0.0], [0.9, 0.1, 0.0]], [[0], [1]])
-    values = FeatureContrastiveTask(SumModel(), SimilarityLoss(MaxMarginRankingLoss())).training_step(batch)
+    values = FeatureContrastiveTask(SumModel(), MaxMarginObjective(MaxMarginRankingLoss())).training_step(
+        batch
+    )
     # Similarities of sentence and clip: [[0.5, 0.9], [0.2, 0.1]]; hinges of margin 0.1 by row, by column.
     assert values["loss"].item() == pytest.approx((0.1 + 0.5 + 0.2 + 0.1 + 0.1 + 0.9 + 0.0 + 0.1) / 4)
     assert values["positive_share"].item() == 0.5
@@ -50,10 +53,10 @@ def test_several_candidates_go_to_losses_that_take_them():
     batch = batch_of([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0]], [[0, 2], [1, 1]])
     values = FeatureContrastiveTask(SumModel(), MILNCELoss()).training_step(batch)
     assert values["positive_share"].item() == 1.0
-    with pytest.raises(ValueError, match=r"one sentence per clip, \(G, 1, D\); got \(2, 2, 3\)"):
-        FeatureContrastiveTask(SumModel(), SimilarityLoss(MaxMarginRankingLoss())).training_step(batch)
+    with pytest.raises(ValueError, match="takes one caption per clip, got 2 candidates"):
+        FeatureContrastiveTask(SumModel(), MaxMarginObjective(MaxMarginRankingLoss())).training_step(batch)
 
 
 def test_a_model_of_another_kind_is_refused():
-    with pytest.raises(ValueError, match="Linear cannot be trained on features: it has no"):
+    with pytest.raises(ValueError, match="encode_features"):
         FeatureContrastiveTask(nn.Linear(2, 2), MILNCELoss())
