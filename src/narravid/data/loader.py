@@ -63,6 +63,10 @@ class LoadingReport:
     bad: BadItems = field(default_factory=BadItems)
     max_bad_share: float = MAX_BAD_SHARE
     table: Path | None = None
+    _found: Counter[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._found = Counter(self.bad.times)
 
     def add(self, item: DrawnItem) -> None:
         """Count an item, but for the videos that it replaces."""
