@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
@@ -24,13 +26,20 @@ __all__ = [
     "init_from_torchrun",
     "is_initialised",
     "largest",
+    "local_rank",
+    "process_group",
     "rank",
+    "restart_count",
     "shutdown",
     "world_size",
 ]
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients sent in one message, as much as PyTorch's own data parallelism sends."""
+
+PATIENCE = timedelta(hours=4)
+"""How long a process waits for another: while the first one evaluates, all others do. One that dies is
+noticed by `torchrun` at once, which ends the others."""
 
 ObjectT = TypeVar("ObjectT")
 
@@ -56,6 +65,16 @@ def barrier() -> None:
         dist.barrier()
 
 
+def local_rank() -> int:
+    """Number of this process on its machine, by which it takes its GPU; 0 without `torchrun`."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def restart_count() -> int:
+    """How often `torchrun` has started the processes of this run again after one of them died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def init_from_torchrun(device: torch.device | str) -> bool:
     """Join the process group that `torchrun` describes in the environment.
 
@@ -72,8 +91,28 @@ def init_from_torchrun(device: torch.device | str) -> bool:
         return False
     if is_initialised():
         raise ValueError("this process has joined a process group already: call init_from_torchrun once")
-    dist.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
+    backend = "gloo"
+    if torch.device(device).type == "cuda":
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(torch.device("cuda", local_rank()))
+    dist.init_process_group(backend, timeout=PATIENCE)
     return True
+
+
+@contextmanager
+def process_group(device: torch.device | str) -> Iterator[None]:
+    """Be one of the processes that `torchrun` started while the block runs; nothing without `torchrun`.
+
+    Args:
+        device: As for `init_from_torchrun`.
+    """
+    if not init_from_torchrun(device):
+        yield
+        return
+    try:
+        yield
+    finally:
+        shutdown()
 
 
 def shutdown() -> None:

@@ -155,7 +155,7 @@ def outcome(run: Path, steps: int = NUM_STEPS) -> dict[str, object]:
     state = checkpoint.load_checkpoint(checkpoint.checkpoint_path(run, steps))
     log = [{key: value for key, value in entry.items() if "second" not in key} for entry in read_log(run)]
     tensors = [*state["model"].values(), *torch.load(run / "model" / "weights.pt").values()]
-    for moments in state["optimizer"]["state"].values():
+    for moments in state["optimisation"]["optimizer"]["state"].values():
         tensors += moments.values()
     best = state["progress"]["best_step"], state["progress"]["best_value"]
     return {

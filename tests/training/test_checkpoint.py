@@ -11,7 +11,7 @@ from narravid.training import checkpoint
 
 STATE = {
     "model": {"weight": torch.arange(3.0)},
-    "optimizer": {"state": {0: {"step": torch.tensor(2.0)}}, "param_groups": [{"betas": (0.9, 0.99)}]},
+    "optimisation": {"state": {0: {"step": torch.tensor(2.0)}}, "param_groups": [{"betas": (0.9, 0.99)}]},
     "schedule": {"num_steps": 9},
     "epoch": 1,
     "batch": 2,
@@ -31,7 +31,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     assert path == tmp_path / "checkpoints" / "step_00000012.pt"
     state = checkpoint.load_checkpoint(path)
     assert state["step"] == 12
-    assert state["optimizer"]["param_groups"] == [{"betas": (0.9, 0.99)}]
+    assert state["optimisation"]["param_groups"] == [{"betas": (0.9, 0.99)}]
     torch.testing.assert_close(state["model"]["weight"], torch.arange(3.0))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000012.pt"]
 

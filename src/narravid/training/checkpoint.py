@@ -33,7 +33,7 @@ CHECKPOINT_FOLDER = "checkpoints"
 FORMAT_VERSION = 2
 REQUIRED_KEYS = (
     "model",
-    "optimizer",
+    "optimisation",
     "schedule",
     "step",
     "epoch",

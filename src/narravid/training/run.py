@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from narravid import distributed
 from narravid.errors import ConfigError
 from narravid.files import read_json, write_json
 from narravid.locks import hold_lock
@@ -35,11 +36,13 @@ MODEL_FOLDER = "model"
 
 
 def refuse_existing_run(run: Path) -> None:
-    """Check, touching nothing, that a new run may begin in a folder.
+    """Check, touching nothing, that a new run may begin in a folder; the first of several processes does.
 
     Raises:
         ConfigError: If it holds a run or what one would overwrite, is a file, or cannot be written.
     """
+    if distributed.rank() != 0:
+        return
     if run.exists() and not run.is_dir():
         raise ConfigError(f"{run} is a file; the output of a run must be a folder")
     if (run / CONFIG_NAME).exists():
@@ -64,6 +67,8 @@ def refuse_existing_run(run: Path) -> None:
 def create_run(run: Path, *, recipe: str, config: Mapping[str, Any]) -> None:
     """Lay down a new run folder; its config.json comes last and marks it as begun.
 
+    Of several processes the first one does it; the others wait until it is there.
+
     Args:
         run: The folder; made when absent.
         recipe: Name of the recipe, so that the run can be rebuilt from its folder alone.
@@ -73,8 +78,10 @@ def create_run(run: Path, *, recipe: str, config: Mapping[str, Any]) -> None:
         ConfigError: If the folder holds a run already or cannot be written.
     """
     refuse_existing_run(run)
-    write_json(run / ENVIRONMENT_NAME, _environment())
-    write_json(run / CONFIG_NAME, {"recipe": recipe, "config": dict(config)})
+    if distributed.rank() == 0:
+        write_json(run / ENVIRONMENT_NAME, _environment())
+        write_json(run / CONFIG_NAME, {"recipe": recipe, "config": dict(config)})
+    distributed.barrier()
 
 
 def read_run_config(run: Path) -> tuple[str, dict[str, Any]]:
@@ -114,6 +121,7 @@ def _environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "num_threads": torch.get_num_threads(),
+        "num_processes": distributed.world_size(),
         "cuda_devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "command": sys.argv,
     }

@@ -7,7 +7,6 @@ Under `torchrun` every process runs it on its share of each batch; the first one
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
@@ -32,14 +31,8 @@ from narravid.training.config import (
 )
 from narravid.training.logging import MeanWindow, draw_curves, read_log, truncate_log
 from narravid.training.network import prepare_network
-from narravid.training.optim import (
-    OptimConfig,
-    PlateauState,
-    apply_schedule,
-    build_optimizer,
-    freeze_until,
-    num_warmup_steps,
-)
+from narravid.training.optim_config import OptimConfig
+from narravid.training.optimisation import Optimisation
 from narravid.training.reports import Reports
 from narravid.training.run import MODEL_FOLDER, lock_run
 from narravid.training.run_progress import RunProgress
@@ -90,23 +83,22 @@ class Trainer(Generic[BatchT]):
         export: Callable[[Path], None] | None = None,
     ) -> None:
         self.num_steps = config.num_steps or config.num_epochs * data.steps_per_epoch
-        num_warmup_steps(optim, self.num_steps)
-        if optim.schedule == "plateau" and evaluation is None:
-            raise ConfigError("schedule plateau goes by the evaluation, and there is none", key="schedule")
         network = cast(nn.Module, task)
         prepare_network(network, config)
         self._task = task
-        self._optim = optim
         self._config = config
         self._data = data
         self._run = run
         self._evaluation = evaluation
-        self._optimizer = build_optimizer(optim, network.named_parameters())
-        self._device = self._optimizer.param_groups[0]["params"][0].device
-        self._average: Any = None
-        self._plateaus = PlateauState(
-            patience=optim.patience, better="higher" if evaluation is None else evaluation.better
+        self._optimisation = Optimisation(
+            network,
+            optim,
+            num_steps=self.num_steps,
+            steps_per_epoch=data.steps_per_epoch,
+            evaluation=evaluation,
         )
+        self._device = next(network.parameters()).device
+        self._average: Any = None
         self._best = BestModel(
             evaluation, export=export, folder=run / MODEL_FOLDER, weights=self._judged_weights
         )
@@ -151,10 +143,10 @@ class Trainer(Generic[BatchT]):
             )
         step = TrainingStep(
             self._task,
-            self._optimizer,
+            self._optimisation.optimizer,
             config=self._config,
             dtype=dtype,
-            max_grad_norm=self._optim.max_grad_norm,
+            max_grad_norm=self._optimisation.max_grad_norm,
         )
         devices = [self._device] if self._device.type == "cuda" else []
         with lock_run(self._run) if is_first else nullcontext(), torch.random.fork_rng(devices):
@@ -179,7 +171,7 @@ class Trainer(Generic[BatchT]):
         with ExitStack() as at_the_end, closing(self._data.stream(self.step)) as batches:
             at_the_end.callback(self._record)
             while self.step < self.num_steps:
-                lr = self._set_schedule()
+                lr = self._optimisation.begin_step(self.step)
                 batch = next(batches)
                 self._window.add(self._train_on(batch, step, seed))
                 self._progress.step += 1
@@ -188,17 +180,6 @@ class Trainer(Generic[BatchT]):
                     reports.write({**self._place("train"), **entry})
                 reports.advance()
                 self._keep(step, reports)
-
-    def _set_schedule(self) -> float:
-        freeze_until(self._optimizer, self._optim, epoch=self.step // self._data.steps_per_epoch)
-        return apply_schedule(
-            self._optimizer,
-            self._optim,
-            step=self.step,
-            num_steps=self.num_steps,
-            steps_per_epoch=self._data.steps_per_epoch,
-            num_plateaus=self._plateaus.num_plateaus,
-        )
 
     def _train_on(self, batch: BatchT, step: TrainingStep[BatchT], seed: int) -> dict[str, float]:
         begin_step, end_step = (getattr(self._task, name, None) for name in ("begin_step", "end_step"))
@@ -256,7 +237,7 @@ class Trainer(Generic[BatchT]):
         value = self._best.judge(metrics, self._progress)
         self._task.train()
         if value is not None:
-            self._plateaus.update(value)
+            self._optimisation.note_evaluation(value)
         return self._progress.best_step == self.step
 
     def _finish(self) -> None:
@@ -266,21 +247,12 @@ class Trainer(Generic[BatchT]):
         if distributed.rank() == 0:
             draw_curves(read_log(self._run), self._run / "curves.png")
 
-    def _schedule(self) -> dict[str, Any]:
-        """What the learning rate of a step and its place in the data follow from."""
-        return {
-            "num_steps": self.num_steps,
-            "steps_per_epoch": self._data.steps_per_epoch,
-            "optim": dataclasses.asdict(self._optim),
-        }
-
     def _parts(self, step: TrainingStep[BatchT]) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {
             "model": cast(nn.Module, self._task),
-            "optimizer": self._optimizer,
+            "optimisation": self._optimisation,
             "scaler": step.scaler,
             "window": self._window,
-            "plateaus": self._plateaus,
         }
         return parts if self._average is None else {**parts, "average": self._average}
 
@@ -288,7 +260,7 @@ class Trainer(Generic[BatchT]):
         epoch, batch = divmod(self.step, self._data.steps_per_epoch)
         return {
             **{name: part.state_dict() for name, part in self._parts(step).items()},
-            "schedule": self._schedule(),
+            "schedule": self._optimisation.settings(),
             "step": self.step,
             "epoch": epoch,
             "batch": batch,
@@ -303,9 +275,10 @@ class Trainer(Generic[BatchT]):
         if state is None:
             return
         path = checkpoint.checkpoint_path(self._run, state["step"])
-        if state["schedule"] != self._schedule():
+        now = self._optimisation.settings()
+        if state["schedule"] != now:
             raise CheckpointError(
-                path, f"made for another schedule: {state['schedule']}, the run now says {self._schedule()}"
+                path, f"made for another schedule: {state['schedule']}, the run now says {now}"
             )
         load_parts(self._parts(step), state, path)
         self._progress.load_state_dict(state["progress"], step=state["step"])
