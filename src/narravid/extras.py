@@ -10,12 +10,12 @@ from narravid.errors import MissingExtraError
 __all__ = ["import_extra"]
 
 
-def import_extra(module: str, *, extra: str, feature: str) -> ModuleType:
+def import_extra(module: str, *, extra: str | None, feature: str) -> ModuleType:
     """Import a library that not every installation has.
 
     Args:
         module: Its name, such as "transformers".
-        extra: The extra of Narravid that brings it.
+        extra: The extra of Narravid that brings it; None where the user installs it by its own name.
         feature: What it is needed for; completes "... needs ...".
 
     Returns:

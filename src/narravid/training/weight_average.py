@@ -17,8 +17,8 @@ __all__ = ["WeightAverage"]
 class WeightAverage:
     """Exponential moving average of a module's trainable weights.
 
-    Step n, counted from 0, has the decay min(decay, (1 + n) / (10 + n)), so that in a short run the weights it
-    started from are soon forgotten; from about step 9 / (1 - decay) on the decay is constant. The running
+    Step n, counted from 0, has the decay min(decay, (1 + n) / (10 + n)), so that in a short run the weights
+    it started from are soon forgotten; from about step 9 / (1 - decay) on the decay is constant. The running
     statistics of batch normalisation belong to the weights and are averaged with them. Frozen weights do not
     change and are left out.
 
