@@ -110,7 +110,7 @@ class TrainerConfig:
         batch_norm: Statistics that batch normalisation trains with.
         activation_checkpointing: Compute activations again in the backward pass instead of keeping them.
         compile: Whether torch.compile translates the network first; takes about a minute and a C++ compiler.
-        trackers: Who is told of the numbers besides log.jsonl: tensorboard, wandb.
+        trackers: Who is told of the numbers besides log.jsonl; None for TensorBoard where it is installed.
 
     Raises:
         ValueError: If a number is out of range or a choice is none of those named.
@@ -129,7 +129,7 @@ class TrainerConfig:
     batch_norm: BatchNormUse = "own"
     activation_checkpointing: bool = False
     compile: bool = False
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] | None = None
 
     def __post_init__(self) -> None:
         check_choices(self)

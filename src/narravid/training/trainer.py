@@ -44,6 +44,7 @@ from narravid.training.saved_state import (
     shares_of_processes,
 )
 from narravid.training.step import StepFailedError, TrainingStep
+from narravid.training.weight_average import WeightAverage
 
 __all__ = ["Trainer"]
 
@@ -98,7 +99,7 @@ class Trainer(Generic[BatchT]):
             evaluation=evaluation,
         )
         self._device = next(network.parameters()).device
-        self._average: Any = None
+        self._average = None if config.ema_decay is None else WeightAverage(network, decay=config.ema_decay)
         self._best = BestModel(
             evaluation, export=export, folder=run / MODEL_FOLDER, weights=self._judged_weights
         )
@@ -155,7 +156,13 @@ class Trainer(Generic[BatchT]):
                 self._restore(step)
             resumed_at = self.step
             self._progress.start_clock()
-            with Reports(self._run, self._config, num_steps=self.num_steps, step=self.step) as reports:
+            with Reports(
+                self._run,
+                self._config.trackers,
+                device=self._device,
+                steps=range(self.step, self.num_steps),
+                resumed_at=self.step if resume else None,
+            ) as reports:
                 self._loop(step, reports, seed)
             self._finish()
         progress = self._progress
@@ -172,12 +179,14 @@ class Trainer(Generic[BatchT]):
             at_the_end.callback(self._record)
             while self.step < self.num_steps:
                 lr = self._optimisation.begin_step(self.step)
-                batch = next(batches)
+                with reports.meter.waiting():
+                    batch = next(batches)
                 self._window.add(self._train_on(batch, step, seed))
+                reports.meter.count(len(batch) * distributed.world_size())
                 self._progress.step += 1
                 if self._is_due(self._config.log_every_steps):
                     entry = {**self._window.take(), "lr": lr, "seconds": round(self._progress.seconds, 3)}
-                    reports.write({**self._place("train"), **entry})
+                    reports.write({**self._place("train"), **entry, **reports.meter.take()})
                 reports.advance()
                 self._keep(step, reports)
 
@@ -232,7 +241,8 @@ class Trainer(Generic[BatchT]):
         if self._evaluation is None:
             return False
         self._task.eval()
-        metrics = self._best.measure()
+        with reports.meter.pausing():
+            metrics = self._best.measure()
         reports.write({**self._place("evaluation"), **metrics})
         value = self._best.judge(metrics, self._progress)
         self._task.train()
