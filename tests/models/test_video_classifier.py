@@ -10,12 +10,12 @@ import torch
 import narravid
 from models.small_cpd import small_classifier, small_cpd, small_extractor
 from narravid.models.cpd import FINE_TUNING_CLIPS
+from narravid.models.fine_tuning import classifier_from_pre_trained
 from narravid.models.hub import save_model
 from narravid.models.video_classifier import (
     CPDClassifierConfig,
     ResNeXtExtractorConfig,
     VideoClassifier,
-    classifier_from_pre_trained,
 )
 from narravid.protocols import FeatureExtractor, Model, PixelDualEncoder
 

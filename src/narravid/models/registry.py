@@ -17,6 +17,7 @@ from narravid.models.cpd import CPDConfig, CPDDualEncoder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
 from narravid.models.resnet2d import ResNet2DConfig, ResNet2DExtractor
+from narravid.models.s3d_classifier import S3DClassifier, S3DClassifierConfig
 from narravid.models.viclip import ViCLIP, ViCLIPConfig
 from narravid.models.video_classifier import (
     CPDClassifier,
@@ -90,6 +91,7 @@ FAMILIES: dict[str, Family] = {
     "gated_dual_encoder": Family(GatedDualEncoder, GatedDualEncoderConfig, _read_vocabulary_if_any),
     "cpd_dual_encoder": Family(CPDDualEncoder, CPDConfig, _read_pieces),
     "cpd_classifier": Family(CPDClassifier, CPDClassifierConfig),
+    "s3d_classifier": Family(S3DClassifier, S3DClassifierConfig),
     "resnet2d_extractor": Family(ResNet2DExtractor, ResNet2DConfig),
     "resnext_extractor": Family(ResNeXtExtractor, ResNeXtExtractorConfig),
     "viclip": Family(ViCLIP, ViCLIPConfig, _read_byte_pairs),

@@ -6,16 +6,15 @@ with it and has no part in its features.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from narravid.models.cpd import FINE_TUNING_CLIPS, CPDDualEncoder
+from narravid.models.cpd import FINE_TUNING_CLIPS
 from narravid.models.resnet3d import ResNet3D, ResNet3DConfig
-from narravid.models.resnet3d_layers import ResidualTrunk3D
 from narravid.models.resnext3d import ResNeXt3D, ResNeXt3DConfig
 from narravid.models.weights_hash import WeightsHash
 from narravid.types import ClipSpec
@@ -29,7 +28,6 @@ __all__ = [
     "ResNeXtExtractor",
     "ResNeXtExtractorConfig",
     "VideoClassifier",
-    "classifier_from_pre_trained",
 ]
 
 KINETICS_MEAN_LEVELS = (110.6, 103.2, 96.3)
@@ -99,12 +97,28 @@ def _check(num_classes: int, dropout: float) -> None:
         raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
 
 
+class ClassifierConfig(Protocol):
+    """What the configurations of all classifiers hold."""
+
+    @property
+    def num_classes(self) -> int:
+        """Scores per clip."""
+
+    @property
+    def clip_spec(self) -> ClipSpec:
+        """What a clip must look like."""
+
+    @property
+    def dropout(self) -> float:
+        """Share of the features dropped in training."""
+
+
 class VideoClassifier(nn.Module):
     """A trunk with a linear classifier; a `FeatureExtractor`.
 
     Args:
         config: Shapes and settings.
-        trunk: The network that `config` describes.
+        trunk: The network that `config` describes, with `feature_dim`; clips to features.
 
     Attributes:
         config: As given.
@@ -112,14 +126,14 @@ class VideoClassifier(nn.Module):
         clip_spec: What a clip must look like.
     """
 
-    def __init__(self, config: CPDClassifierConfig | ResNeXtExtractorConfig, trunk: ResidualTrunk3D) -> None:
+    def __init__(self, config: ClassifierConfig, trunk: nn.Module) -> None:
         super().__init__()
         self.config = config
         self.clip_spec = config.clip_spec
         self.video = trunk
-        self.feature_dim = trunk.feature_dim
+        self.feature_dim = int(trunk.feature_dim)  # type: ignore[arg-type]  # a module's attribute
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(trunk.feature_dim, config.num_classes)
+        self.classifier = nn.Linear(self.feature_dim, config.num_classes)
         self._hash = WeightsHash()
 
     @property
@@ -153,8 +167,7 @@ class VideoClassifier(nn.Module):
         """
         weight = self.classifier.weight
         normalised = self._normalised(clips.to(weight.device, non_blocking=True))
-        features: torch.Tensor = self.video(normalised.to(weight.dtype))
-        return features.float()
+        return self._features(normalised.to(weight.dtype)).float()
 
     def class_logits(self, clips: torch.Tensor) -> torch.Tensor:
         """Scores of the classes before any softmax, clips as for `video_features` to (B, K) float32."""
@@ -164,6 +177,11 @@ class VideoClassifier(nn.Module):
         """(B, F) trunk features to (B, K) float32 scores, the second half of `class_logits`."""
         logits: torch.Tensor = self.classifier(self.dropout(features.to(self.classifier.weight.dtype)))
         return logits.float()
+
+    def _features(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) normalised to (B, F)."""
+        features: torch.Tensor = self.video(clips)
+        return features
 
     def _normalised(self, clips: torch.Tensor) -> torch.Tensor:
         return normalise(to_unit_float(clips), self.clip_spec.mean, self.clip_spec.std)
@@ -177,6 +195,8 @@ class CPDClassifier(VideoClassifier):
     Args:
         config: Shapes and settings.
     """
+
+    config: CPDClassifierConfig
 
     def __init__(self, config: CPDClassifierConfig) -> None:
         super().__init__(config, ResNet3D(config.video))
@@ -196,40 +216,3 @@ class ResNeXtExtractor(VideoClassifier):
 
     def _normalised(self, clips: torch.Tensor) -> torch.Tensor:
         return normalise_levels(clips, self.clip_spec.mean, self.clip_spec.std)
-
-
-def classifier_from_pre_trained(
-    model: CPDDualEncoder,
-    *,
-    num_classes: int,
-    generator: torch.Generator,
-    dropout: float = 0.8,
-    clip_spec: ClipSpec = FINE_TUNING_CLIPS,
-) -> CPDClassifier:
-    """A classifier to fine-tune: the visual trunk of a pre-trained model, copied, with a new last layer.
-
-    Args:
-        model: The pre-trained model; not changed.
-        num_classes: Scores per clip.
-        generator: On the CPU; draws the new layer.
-        dropout: Share of the features dropped in training.
-        clip_spec: What a clip must look like; by default 16 frames in place of 8.
-
-    Returns:
-        The classifier in training mode, on the model's device and of its dtype.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-    config = CPDClassifierConfig(num_classes, model.config.video, clip_spec, dropout)
-    with torch.device("meta"):  # every initial value is replaced
-        classifier = CPDClassifier(config)
-    bound = 1 / math.sqrt(classifier.feature_dim)
-    shapes = {name: part.shape for name, part in classifier.classifier.named_parameters()}
-    tensors = {
-        f"classifier.{name}": torch.empty(shape).uniform_(-bound, bound, generator=generator)
-        for name, shape in shapes.items()
-    }
-    tensors |= {f"video.{key}": tensor.clone() for key, tensor in model.video.state_dict().items()}
-    classifier.load_state_dict(tensors, assign=True)
-    return classifier.to(model.device, model.video_head.weight.dtype).train()
