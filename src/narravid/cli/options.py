@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import tyro
 
@@ -30,7 +30,8 @@ def parse_options(command: object, words: Sequence[str], *, program: str) -> Run
     """Fill in a command's options.
 
     Args:
-        command: A dataclass type; its fields are the options.
+        command: A dataclass type; its fields are the options. It may offer `chosen_defaults(words)`, an
+            instance (or None) whose values are the defaults, and `help_text()`.
         words: The words behind the command's name.
         program: What was typed before them; shown in help and errors.
 
@@ -40,10 +41,16 @@ def parse_options(command: object, words: Sequence[str], *, program: str) -> Run
     Raises:
         ConfigError: If an option is unknown, missing or of the wrong kind.
     """
+    settings: dict[str, Any] = {}
+    if hasattr(command, "chosen_defaults"):
+        defaults = command.chosen_defaults(words)
+        settings = {"description": command.help_text()}  # type: ignore[attr-defined]
+        if defaults is not None:
+            settings["default"] = defaults
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return cast(Runnable, tyro.cli(command, args=words, prog=program))  # type: ignore[call-overload]
+            return cast(Runnable, tyro.cli(command, args=words, prog=program, **settings))  # type: ignore[call-overload]
     except SystemExit as stop:
         if stop.code in (0, None):
             return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar, get_args
 
 import tyro
 
+from narravid.errors import ConfigError
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.registry import Recipe
 from narravid.training.config import TrainingResult
@@ -26,10 +29,43 @@ class Train(Generic[RecipeT]):
     Attributes:
         recipe: What to train on what, and how.
         output: Folder of the run: log, checkpoints, curves and, at the end, the model. Must not hold a run.
+        preset: Settings to start from, instead of the published ones; options override them.
     """
 
     recipe: Annotated[RecipeT, tyro.conf.arg(name="")]
     output: Path
+    preset: str | None = None
+
+    @classmethod
+    def chosen_defaults(cls, words: Sequence[str]) -> Self | None:
+        """What the options start from: the settings of the preset among them, or None for the published ones.
+
+        Raises:
+            ConfigError: If there is no such preset.
+        """
+        name = _preset_name(words)
+        if name is None:
+            return None
+        presets = cls._presets()
+        if name not in presets:
+            raise ConfigError(
+                f"there is no preset {name!r}; there are {', '.join(presets)}", key=name, valid=presets
+            )
+        return cls(recipe=presets[name](), output=tyro.MISSING, preset=name)
+
+    @classmethod
+    def help_text(cls) -> str:
+        """What the command does, and which presets there are."""
+        presets = cls._presets()
+        width = max(map(len, presets), default=0)
+        lines = [f"  {name:<{width}}  {_first_line(make)}".rstrip() for name, make in presets.items()]
+        return "\n".join([_first_line(cls), "", "Presets, for --preset:", *lines])
+
+    @classmethod
+    def _presets(cls) -> Mapping[str, Callable[[], RecipeT]]:
+        [recipe] = get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+        presets: Mapping[str, Callable[[], RecipeT]] = recipe.presets()
+        return presets
 
     def run(self) -> int:
         """Train to the end and say what came of it."""
@@ -43,6 +79,20 @@ class TrainMILNCE(Train[MILNCERecipe]):
 
 
 TRAIN_COMMANDS: dict[str, type[Train]] = {"milnce": TrainMILNCE}  # type: ignore[type-arg]
+
+
+def _preset_name(words: Sequence[str]) -> str | None:
+    """What stands behind the last --preset, which decides the defaults before the options are read."""
+    name = None
+    for number, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option == "--preset":
+            name = value if equals else next(iter(words[number + 1 :]), None)
+    return name
+
+
+def _first_line(described: object) -> str:
+    return (inspect.getdoc(described) or "").split("\n")[0]
 
 
 def describe_result(result: TrainingResult, run: Path) -> str:

@@ -113,7 +113,7 @@ def evaluate_pairs(
     """Measure how well the model of an embedder finds clips by sentences and sentences by clips.
 
     The embedding of a clip is the mean over windows whose starts are equally spaced in [start, end - clip
-    length - 0.4 s], as in the published evaluations; similarity is the model's own.
+    length - 0.4 s], as in the published evaluations; similarity is that of the embedder.
 
     Args:
         embedder: The model.
@@ -138,9 +138,8 @@ def evaluate_pairs(
     if not embedded.pairs:
         first = embedded.missing[0]
         raise NarravidError(f"none of {len(pairs)} pairs could be read; {first.pair.path}: {first.reason}")
-    model = embedder.model
-    card = _protocol_card(model, num_windows=num_windows, dtype=embedder.dtype)
-    return score_pairs(embedded, similarity=model.similarity, card=card)
+    card = _protocol_card(embedder, num_windows=num_windows)
+    return score_pairs(embedded, similarity=embedder.similarity, card=card)
 
 
 def score_pairs(embedded: EmbeddedPairs, *, similarity: Similarity, card: dict[str, Any]) -> RetrievalResult:
@@ -182,18 +181,20 @@ def _best_own_texts(embedded: EmbeddedPairs, similarity: Similarity) -> np.ndarr
     return best
 
 
-def _protocol_card(model: PixelDualEncoder, *, num_windows: int, dtype: str) -> dict[str, Any]:
-    spec = model.clip_spec
+def _protocol_card(embedder: Embedder, *, num_windows: int) -> dict[str, Any]:
+    model, spec = embedder.model, embedder.clip_spec
     config = getattr(model, "config", None)
     return {
         "model_hash": model.weights_hash,
         "num_windows": num_windows,
         "window_starts": "equally spaced in [start, end - clip length - 0.4 s]",
-        "window_mean": "of L2-normalised embeddings" if model.similarity == "cosine" else "of raw embeddings",
-        "similarity": model.similarity,
+        "window_mean": "of L2-normalised embeddings"
+        if embedder.similarity == "cosine"
+        else "of raw embeddings",
+        "similarity": embedder.similarity,
         "clip": asdict(spec) | {"crop": "center", "duration_seconds": spec.duration_seconds},
         "text": {name: getattr(config, name, None) for name in ("max_words", "lower_case")},
-        "dtype": dtype,
+        "dtype": embedder.dtype,
         "ties": "expected rank over all orders of equal scores",
         "test_time_tricks": "none",
     }

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from narravid.errors import NarravidError
 from narravid.protocols import PixelDualEncoder
-from narravid.types import Clip, ClipSpec
+from narravid.types import Clip, ClipSpec, Similarity
 from narravid.video.transforms import to_channels_first
 
 __all__ = ["Embedder", "EmbeddingDtype"]
@@ -30,8 +30,8 @@ FloatArray = npt.NDArray[np.float32]
 class Embedder:
     """Embeds sentences and clips with one model.
 
-    May be used from several threads, whose forward passes take turns. Vectors of a model that compares by
-    cosine come out L2-normalised, so that a dot product is its similarity for every model.
+    May be used from several threads, whose forward passes take turns. Vectors that are compared
+    by cosine come out L2-normalised, so that a dot product is the similarity for every model.
 
     Args:
         model: The dual encoder; moved to `device` and set to eval mode.
@@ -39,6 +39,7 @@ class Embedder:
         dtype: Arithmetic of the network.
         batch_size: Clips per forward pass. Numbers may differ in the last bit between batch sizes, never
             between runs with the same one.
+        similarity: How the vectors are to be compared; None as the model says.
 
     Raises:
         ValueError: If a value is not allowed.
@@ -51,6 +52,7 @@ class Embedder:
         device: torch.device | str = "cpu",
         dtype: EmbeddingDtype = "float32",
         batch_size: int = 8,
+        similarity: Similarity | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -59,6 +61,7 @@ class Embedder:
         if isinstance(model, nn.Module):
             model.to(device).eval()
         self._model = model
+        self._similarity: Similarity = similarity or model.similarity
         self._dtype = dtype
         self._batch_size = batch_size
         self._turn = threading.Lock()
@@ -67,6 +70,11 @@ class Embedder:
     def model(self) -> PixelDualEncoder:
         """The dual encoder in use."""
         return self._model
+
+    @property
+    def similarity(self) -> Similarity:
+        """How the vectors are to be compared."""
+        return self._similarity
 
     @property
     def dtype(self) -> EmbeddingDtype:
@@ -123,7 +131,7 @@ class Embedder:
         vectors = vectors.detach().float()
         if not bool(torch.isfinite(vectors).all()):
             raise NarravidError(f"the model gives NaN or infinity for {what}; its weights are not usable")
-        if self._model.similarity == "cosine":
+        if self._similarity == "cosine":
             vectors = F.normalize(vectors, dim=-1)
         return vectors.cpu().numpy()
 

@@ -12,10 +12,20 @@ from narravid.data.fingerprint import CorpusFingerprint
 from narravid.data.narrated import ClipSampling
 from narravid.data.packs import Pack, PackVideos, is_pack, open_pack
 from narravid.errors import ConfigError
+from narravid.files import read_json
 from narravid.recipes.narrated_config import NarratedDataConfig
 from narravid.types import ClipSpec
 
-__all__ = ["describe_corpus", "find_corpus", "refuse_clips_not_packed"]
+__all__ = [
+    "CORPUS_NAME",
+    "describe_corpus",
+    "find_corpus",
+    "refuse_another_corpus",
+    "refuse_clips_not_packed",
+]
+
+CORPUS_NAME = "corpus.json"
+"""What a run was begun on, in its folder."""
 
 MAX_NAMED_VIDEOS = 3
 
@@ -41,6 +51,8 @@ def find_corpus(config: NarratedDataConfig, *, bad: BadItems | None = None) -> S
             listed and not there.
     """
     videos: Sequence[NarratedVideo]
+    if not config.root:
+        raise ConfigError("data.root is not set: name the folder of the videos, a pack of them, or toy:tiny")
     if is_pack(config.root):
         videos = _packed_videos(config)
     else:
@@ -162,3 +174,21 @@ def describe_corpus(videos: Sequence[NarratedVideo]) -> dict[str, object]:
         "num_captions": fingerprint.num_captions,
         "sha256": fingerprint.sha256,
     }
+
+
+def refuse_another_corpus(run: Path, videos: Sequence[NarratedVideo]) -> None:
+    """Make sure that a run goes on with the videos and captions that it began with.
+
+    Raises:
+        ConfigError: If they have changed, or nothing is known of them.
+    """
+    path = run / CORPUS_NAME
+    if not path.is_file():
+        raise ConfigError(f"{path}, which says what the run is trained on, is gone; put it back")
+    begun, now = read_json(path), describe_corpus(videos)
+    if begun != now:
+        raise ConfigError(
+            f"the videos or captions have changed since {run} began ({begun['num_videos']} videos with"
+            f" {begun['num_captions']} captions then, {now['num_videos']} with {now['num_captions']} now);"
+            " put them back, or start a new run"
+        )

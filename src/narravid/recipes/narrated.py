@@ -8,25 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Protocol, cast, runtime_checkable
 
 import torch
+from torch import nn
 
 from narravid import distributed
 from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport, clip_loader
-from narravid.data.narrated import NarratedDataset
+from narravid.data.narrated import NarratedDataset, Tokenizer
 from narravid.data.order import BatchOrder
 from narravid.data.packed_clips import PackedClips
 from narravid.data.packs import PackVideos
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import ConfigError
 from narravid.evaluation.pairs import read_pairs_csv
-from narravid.evaluation.retrieval import evaluate_retrieval
+from narravid.evaluation.retrieval import evaluate_pairs
+from narravid.inference.embedder import Embedder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
 from narravid.models.text_encoders import SentenceTowerConfig
+from narravid.protocols import PixelDualEncoder
 from narravid.recipes.corpus import refuse_clips_not_packed
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
+from narravid.tasks.contrastive import ContrastiveTask
+from narravid.tasks.objectives import ObjectiveConfig, build_objective
 from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
 from narravid.training.config import Evaluation, TrainingData
@@ -34,14 +40,31 @@ from narravid.types import ClipSpec
 from narravid.video.watched import WatchedDecoder
 
 __all__ = [
+    "TrainableDualEncoder",
     "build_dataset",
     "build_evaluation",
     "build_model",
+    "build_task",
     "build_vocabulary",
     "narrated_training_data",
 ]
 
 GIBIBYTE = 1024**3
+
+
+@runtime_checkable
+class TrainableDualEncoder(PixelDualEncoder, Protocol):
+    """A pixel dual encoder that learns from clips and tokenized captions: S3D, CPD, ViCLIP, or one's own.
+
+    It is a `torch.nn.Module` and a `narravid.protocols.Model` besides.
+    """
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Turns captions into the ids that the text tower reads."""
+
+    def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(..., L) int64 as the tokenizer gives them to (..., D) float32."""
 
 
 def build_vocabulary(
@@ -110,7 +133,7 @@ def build_model(
 def build_dataset(
     config: NarratedDataConfig,
     videos: Sequence[NarratedVideo],
-    model: S3DDualEncoder,
+    model: TrainableDualEncoder,
     *,
     num_workers: int = 0,
     source: ClipSource | None = None,
@@ -195,7 +218,25 @@ def narrated_training_data(
     return TrainingData(batches, order.num_batches, report)
 
 
-def build_evaluation(config: EvaluationConfig, model: S3DDualEncoder) -> Evaluation | None:
+def build_task(
+    model: TrainableDualEncoder, config: ObjectiveConfig, *, clips_per_video: int
+) -> ContrastiveTask:
+    """The model and what it is to minimise.
+
+    Args:
+        model: The dual encoder.
+        config: The loss, and how embeddings are compared in it.
+        clips_per_video: Clips of one video in a batch.
+    """
+    return ContrastiveTask(
+        cast(nn.Module, model),
+        build_objective(config, clips_per_video=clips_per_video),
+        similarity=None if config.similarity == "model" else config.similarity,
+        temperature=config.temperature,
+    )
+
+
+def build_evaluation(config: EvaluationConfig, model: TrainableDualEncoder) -> Evaluation | None:
     """Text-to-video retrieval of the model as it is, judged by R@10; None when there is no list of pairs.
 
     Raises:
@@ -206,13 +247,14 @@ def build_evaluation(config: EvaluationConfig, model: S3DDualEncoder) -> Evaluat
     pairs = read_pairs_csv(config.pairs)
 
     def measure() -> dict[str, float]:
-        result = evaluate_retrieval(
+        embedder = Embedder(
             model,
-            pairs,
-            num_windows=config.num_windows,
-            device=str(model.device),
+            device=model.device,
             batch_size=config.batch_size,
+            similarity=None if config.similarity == "model" else config.similarity,
         )
+        with WatchedDecoder() as decoder:
+            result = evaluate_pairs(embedder, pairs, num_windows=config.num_windows, decoder=decoder)
         return result.text_to_video
 
     return Evaluation(measure, metric="R@10")

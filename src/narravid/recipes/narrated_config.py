@@ -24,10 +24,11 @@ class NarratedDataConfig:
 
     Attributes:
         root: Folder of the videos, searched to the bottom; each needs a transcript of the same stem. Or a
-            pack of them: its folder, or its address (https://..., s3://...).
+            pack of them: its folder, or its address (https://..., s3://...). toy:tiny is a toy world, drawn
+            when it is not there yet.
         captions: Folder of the transcripts, or one file with the captions of many videos: caption.json or
             caption.pickle of HowTo100M, sentencified JSON, HTM-AA's CSV. None when transcripts lie beside
-            the videos.
+            the videos. toy:tiny takes the true captions of a toy world.
         video_list: The videos to take, in place of all below root: CSV with a column video_path or path, or
             vid_to_path.json; paths start at root.
         vocabulary: Word list (.json or .npy); None builds it from the captions.
@@ -135,15 +136,20 @@ class EvaluationConfig:
 
     Attributes:
         pairs: List of clips and sentences, CSV video_path,text[,start_seconds,end_seconds]; None for none.
+            toy:tiny takes the held-out steps of a toy world.
         num_windows: Clips per video whose embeddings are averaged.
         batch_size: Clips per forward pass.
+        similarity: How embeddings are compared, which may differ from the training: as the model says, by
+            dot product, or by cosine.
     """
 
     pairs: Path | None = None
     num_windows: int = 4
     batch_size: int = 8
+    similarity: Literal["model", "dot", "cosine"] = "model"
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if min(self.num_windows, self.batch_size) < 1:
             raise ValueError(
                 f"num_windows and batch_size must be at least 1, got {self.num_windows} and {self.batch_size}"

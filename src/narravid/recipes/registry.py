@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from narravid.config import from_dict
 from narravid.errors import ConfigError
@@ -19,6 +20,10 @@ class Recipe(Protocol):
     """A frozen dataclass that holds everything a run needs."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    @classmethod
+    def presets(cls) -> Mapping[str, Callable[[], Self]]:
+        """Whole recipes by name; the first line of each one's documentation says what it is for."""
 
     def train(self, run: Path, *, resume: bool = False) -> TrainingResult:
         """Train in a run folder."""

@@ -1,0 +1,205 @@
+"""What all recipes on narrated videos share: clips and captions in, a dual encoder of pixels and words out.
+
+A recipe adds its published defaults. Data, model, objective, optimiser and schedule can be recombined freely.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import ClassVar, Literal, Self, cast
+
+import torch
+
+from narravid import distributed
+from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
+from narravid.batches import NarratedBatch
+from narravid.config import check_choices, to_dict
+from narravid.data.corpus import NarratedVideo
+from narravid.data.loader import LoadingReport
+from narravid.data.narrated import NarratedDataset
+from narravid.files import write_json
+from narravid.models.hub import save_model
+from narravid.protocols import Model
+from narravid.recipes.corpus import CORPUS_NAME, describe_corpus, find_corpus, refuse_another_corpus
+from narravid.recipes.devices import pick_device
+from narravid.recipes.narrated import (
+    build_dataset,
+    build_evaluation,
+    build_task,
+    narrated_training_data,
+)
+from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
+from narravid.recipes.processes import joined_run
+from narravid.recipes.starting_point import StartingPoint
+from narravid.recipes.toy_data import is_toy, toy_files
+from narravid.tasks.objectives import ObjectiveConfig
+from narravid.training.config import Precision, TrainerConfig, TrainingResult
+from narravid.training.optim_config import OptimConfig
+from narravid.training.run import create_run, refuse_existing_run
+from narravid.training.trainer import Trainer
+
+__all__ = ["NarratedRecipe"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NarratedRecipe:
+    """A training run on narrated videos.
+
+    Attributes:
+        data: Which videos, and how clips and captions are drawn.
+        model: The dual encoder; its shape has no effect where init brings one.
+        objective: What is minimised.
+        optim: Optimiser and schedule.
+        trainer: Length of the run and what to keep.
+        evaluation: Retrieval while training.
+        init: Weights to start from, with their own network, words and clips: a published name, a checkpoint,
+            a model folder or a run folder of any pixel dual encoder. None starts from random ones.
+        seed: Seed of weights, order and draws.
+        device: Where to train: cpu, cuda, cuda:1 and so on; auto takes a GPU when there is one.
+        dtype: Type of the forward pass; the weights stay float32.
+        workers: Watched decoding processes: a file that crashes or stalls one costs that file. 0 decodes in
+            the training process: a file that crashes the decoder ends the run.
+    """
+
+    name: ClassVar[str]
+    toy_captions: ClassVar[Literal["true_captions", "aligned_captions"]] = "true_captions"
+
+    data: NarratedDataConfig
+    model: NarratedModelConfig = field(default_factory=NarratedModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    init: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    dtype: Precision = "float32"
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.seed < 0 or self.workers < 0:
+            raise ValueError(f"seed and workers must not be negative, got {self.seed} and {self.workers}")
+        if self.model.word_vectors is not None and self.data.vocabulary is None:
+            raise ValueError("model.word_vectors needs the vocabulary they belong to: set data.vocabulary")
+        sampling = self.data.sampling
+        self.objective.check_sampling(
+            clips_per_video=sampling.clips_per_video, num_candidates=sampling.num_candidates
+        )
+
+    @classmethod
+    def presets(cls) -> Mapping[str, Callable[[], Self]]:
+        """Whole recipes by name."""
+        return {}
+
+    def train(self, run: Path, *, resume: bool = False) -> TrainingResult:
+        """Train from the first step to the last, or from where an interrupted run stands.
+
+        Args:
+            run: The run folder: new for a new run, the run's own when resuming.
+            resume: Go on with the run in the folder.
+
+        Returns:
+            What came of it; the folder holds log, curves, checkpoints and the model.
+
+        Raises:
+            NarravidError: If anything needed is absent or does not fit; as a rule before the work begins.
+        """
+        device = pick_device(self.device)
+        with joined_run(device, run, resume=resume) as resumed:
+            if not resumed:
+                refuse_existing_run(run)
+            table = run / BAD_ITEMS_NAME
+            bad = BadItems()  # of a resumed run too: the checkpoint knows how often each was met until then
+            recipe = self._with_paths()
+            try:
+                videos = find_corpus(recipe.data, bad=bad)
+                return recipe._train_on(videos, run, device=device, resume=resumed, bad=bad)
+            except TooManyBadItemsError as error:
+                bad.write(table)
+                raise TooManyBadItemsError(
+                    f"{error}; all of them are in {table}; data.max_bad_share sets how many are borne"
+                ) from error
+
+    def _with_paths(self) -> Self:
+        """The same with absolute paths; toy worlds that are not there yet are drawn."""
+        data, evaluation = self.data, self.evaluation
+        if data.captions is not None and is_toy(data.captions):
+            data = replace(data, captions=getattr(toy_files(data.captions), self.toy_captions))
+        if is_toy(data.root):
+            data = replace(data, root=str(toy_files(data.root).train))
+        if evaluation.pairs is not None and is_toy(evaluation.pairs):
+            evaluation = replace(evaluation, pairs=toy_files(evaluation.pairs).test_pairs)
+        return replace(
+            self, data=data.absolute(), model=self.model.absolute(), evaluation=evaluation.absolute()
+        )
+
+    def _train_on(
+        self,
+        videos: Sequence[NarratedVideo],
+        run: Path,
+        *,
+        device: torch.device,
+        resume: bool,
+        bad: BadItems,
+    ) -> TrainingResult:
+        if resume:
+            refuse_another_corpus(run, videos)
+        start = self._starting_point(videos, run, device=device, resume=resume)
+        report = LoadingReport(bad=bad, max_bad_share=self.data.max_bad_share, table=run / BAD_ITEMS_NAME)
+        with closing(build_dataset(self.data, videos, start.model, num_workers=self.workers)) as dataset:
+            trainer = self._trainer(start, dataset, run, report)
+            if not resume:
+                refuse_existing_run(run)  # again: decoding into memory takes long, another run may have begun
+                if distributed.rank() == 0:
+                    start.save(run)
+                    write_json(run / CORPUS_NAME, describe_corpus(videos))
+                create_run(run, recipe=self.name, config=to_dict(self))
+            result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
+        if bad or report.num_padded_clips:
+            _log.warning(report.summary())
+        return result
+
+    def _starting_point(
+        self, videos: Sequence[NarratedVideo], run: Path, *, device: torch.device, resume: bool
+    ) -> StartingPoint:
+        """The model as the run begins with it; that of a run to resume comes from its folder."""
+        if resume:
+            return StartingPoint.of_run(run, self.model, init=self.init, seed=self.seed, device=device)
+        if self.init is None:
+            return StartingPoint.random(self.data, self.model, videos, seed=self.seed, device=device)
+        [default] = [part.default_factory for part in fields(self) if part.name == "model"]
+        if self.model != default() or self.data.vocabulary is not None:  # type: ignore[operator]
+            _log.warning(
+                "init brings its own network, words and clips: the options of model, and data.vocabulary,"
+                " have no effect"
+            )
+        return StartingPoint.of_weights(self.init, device=device)
+
+    def _trainer(
+        self, start: StartingPoint, dataset: NarratedDataset, run: Path, report: LoadingReport
+    ) -> Trainer[NarratedBatch]:
+        model = start.model
+        data = narrated_training_data(
+            dataset,
+            batch_size=self.data.batch_size,
+            seed=self.seed,
+            num_workers=self.workers,
+            pin_memory=model.device.type == "cuda",
+            report=report,
+        )
+        return Trainer(
+            build_task(model, self.objective, clips_per_video=self.data.sampling.clips_per_video),
+            self.optim,
+            config=self.trainer,
+            data=data,
+            run=run,
+            evaluation=build_evaluation(self.evaluation, model),
+            export=lambda folder: save_model(cast(Model, model), folder),
+        )
