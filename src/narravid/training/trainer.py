@@ -29,7 +29,8 @@ from narravid.training.config import (
     TrainingData,
     TrainingResult,
 )
-from narravid.training.logging import MeanWindow, draw_curves, read_log, truncate_log
+from narravid.training.curves import draw_curves
+from narravid.training.logging import MeanWindow, read_log, truncate_log
 from narravid.training.network import prepare_network
 from narravid.training.optim_config import OptimConfig
 from narravid.training.optimisation import Optimisation
