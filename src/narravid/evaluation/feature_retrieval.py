@@ -1,0 +1,103 @@
+"""Retrieval of clips by sentences on extracted features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from narravid.bad_items import BadItems
+from narravid.data.feature_clips import FeaturePair, pair_features
+from narravid.data.feature_files import FeatureTracks
+from narravid.errors import DecodeError, NarravidError
+from narravid.evaluation.embed import EmbeddedPairs, MissingPair
+from narravid.evaluation.pairs import RetrievalPair
+from narravid.evaluation.retrieval import RetrievalResult, score_pairs
+from narravid.protocols import FeatureDualEncoder
+from narravid.types import Span
+
+__all__ = ["evaluate_feature_retrieval"]
+
+Clip = tuple[str, Span | None]
+
+
+@torch.no_grad()
+def evaluate_feature_retrieval(
+    model: FeatureDualEncoder,
+    pairs: Sequence[FeaturePair],
+    tracks: FeatureTracks,
+    *,
+    batch_size: int = 256,
+    max_bad_share: float = 1.0,
+) -> RetrievalResult:
+    """Measure how well a model finds clips by sentences and sentences by clips.
+
+    Args:
+        model: The dual encoder, where and in which mode it is to compute.
+        pairs: Clips and sentences; those of one clip share its embedding.
+        tracks: The features.
+        batch_size: Clips, and sentences, per forward pass.
+        max_bad_share: Share of the clips whose features may be bad; 1 never stops.
+
+    Returns:
+        The metrics in both directions with the protocol card.
+
+    Raises:
+        TooManyBadItemsError: If more of the features are bad.
+        NarravidError: If none could be read.
+        ValueError: If there is no pair.
+    """
+    if not pairs:
+        raise ValueError("there are no pairs to evaluate")
+    clips: dict[Clip, int] = {}
+    features: list[torch.Tensor] = []
+    reasons: dict[Clip, str] = {}
+    bad = BadItems()
+    wanted = list(dict.fromkeys((pair.name, pair.span) for pair in pairs))
+    for number, clip in enumerate(wanted, 1):
+        try:
+            features.append(pair_features(tracks.read(clip[0]), clip[1]))
+            clips[clip] = len(features) - 1
+        except DecodeError as error:
+            reasons[clip] = error.reason
+            bad.add(error.path, error.reason)
+            bad.check_share(number, num_expected=len(wanted), max_share=max_bad_share)
+    if not features:
+        raise NarravidError(f"no features of {len(pairs)} pairs could be read: {bad.summary()}")
+    kept = [pair for pair in pairs if (pair.name, pair.span) in clips]
+    parts = torch.split(torch.stack(features), batch_size)
+    video = [model.encode_features(part) for part in parts]
+    sentences = [pair.text for pair in kept]
+    starts = range(0, len(sentences), batch_size)
+    text = [model.encode_text(sentences[start : start + batch_size]) for start in starts]
+    embedded = EmbeddedPairs(
+        pairs=tuple(_as_retrieval(pair) for pair in kept),
+        video=torch.cat(video).float().cpu().numpy(),
+        text=torch.cat(text).float().cpu().numpy(),
+        clip_of_text=np.array([clips[pair.name, pair.span] for pair in kept], dtype=np.int64),
+        missing=tuple(
+            MissingPair(_as_retrieval(pair), reasons[pair.name, pair.span])
+            for pair in pairs
+            if (pair.name, pair.span) in reasons
+        ),
+    )
+    return score_pairs(embedded, similarity=model.similarity, card=_protocol_card(model))
+
+
+def _as_retrieval(pair: FeaturePair) -> RetrievalPair:
+    return RetrievalPair(pair.name, pair.text, pair.span)
+
+
+def _protocol_card(model: FeatureDualEncoder) -> dict[str, Any]:
+    config = getattr(model, "config", None)
+    return {
+        "model_hash": model.weights_hash,
+        "features": dict(zip(model.feature_spec.extractors, model.feature_spec.dims, strict=True)),
+        "clip": "the largest of each feature over the span, each extractor's L2-normalised",
+        "similarity": model.similarity,
+        "text": {name: getattr(config, name, None) for name in ("max_words", "lower_case")},
+        "ties": "expected rank over all orders of equal scores",
+        "test_time_tricks": "none",
+    }
