@@ -11,8 +11,10 @@ from typing import Annotated, Generic, Self, TypeVar, get_args
 import tyro
 
 from narravid.errors import ConfigError
+from narravid.recipes.htm_aa import HTMAARecipe
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.registry import Recipe
+from narravid.recipes.vt_twins import VTTwinsRecipe
 from narravid.training.config import TrainingResult
 from narravid.training.logging import read_log
 from narravid.training.run import MODEL_FOLDER
@@ -78,7 +80,21 @@ class TrainMILNCE(Train[MILNCERecipe]):
     """Train S3D and a sentence tower from scratch with MIL-NCE on narrated videos."""
 
 
-TRAIN_COMMANDS: dict[str, type[Train]] = {"milnce": TrainMILNCE}  # type: ignore[type-arg]
+@dataclass(frozen=True)
+class TrainVTTwins(Train[VTTwinsRecipe]):
+    """Train S3D and a sentence tower with VT-TWINS: videos and their narration as sequences."""
+
+
+@dataclass(frozen=True)
+class TrainHTMAA(Train[HTMAARecipe]):
+    """Fine-tune a dual encoder end to end on automatically aligned narration (HTM-AA)."""
+
+
+TRAIN_COMMANDS: dict[str, type[Train]] = {  # type: ignore[type-arg]
+    "milnce": TrainMILNCE,
+    "vt-twins": TrainVTTwins,
+    "htm-aa": TrainHTMAA,
+}
 
 
 def _preset_name(words: Sequence[str]) -> str | None:

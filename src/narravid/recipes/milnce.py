@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from narravid.data.narrated import ClipSampling
+from narravid.recipes.narrated_config import NarratedDataConfig
 from narravid.recipes.narrated_recipe import NarratedRecipe
 from narravid.recipes.tiny import tiny_data, tiny_evaluation, tiny_model, tiny_optim, tiny_trainer
 
@@ -36,6 +37,7 @@ class MILNCERecipe(NarratedRecipe):
         """A toy world on a CPU, in about a minute."""
         return cls(
             data=tiny_data(
+                NarratedDataConfig,
                 ClipSampling(
                     clips_per_video=4, num_candidates=3, min_caption_seconds=0.0, whole_seconds=False
                 ),

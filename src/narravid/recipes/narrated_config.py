@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from narravid.bad_items import MAX_BAD_SHARE
 from narravid.config import check_choices
@@ -76,7 +76,7 @@ class NarratedDataConfig:
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"max_bad_share must be 0 to 1, got {self.max_bad_share}")
 
-    def absolute(self) -> NarratedDataConfig:
+    def absolute(self) -> Self:
         """The same with absolute paths, so that a run can be resumed from any folder."""
         return replace(
             self,

@@ -21,6 +21,7 @@ from narravid.config import check_choices, to_dict
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport
 from narravid.data.narrated import NarratedDataset
+from narravid.errors import ConfigError
 from narravid.files import write_json
 from narravid.models.hub import save_model
 from narravid.protocols import Model
@@ -111,6 +112,12 @@ class NarratedRecipe:
         Raises:
             NarravidError: If anything needed is absent or does not fit; as a rule before the work begins.
         """
+        if self.init is None and self.trainer.batch_norm == "frozen":
+            raise ConfigError(
+                "frozen batch normalisation keeps the statistics of trained weights: name some with --init,"
+                " or set --trainer.batch-norm own to start from random ones",
+                key="init",
+            )
         device = pick_device(self.device)
         with joined_run(device, run, resume=resume) as resumed:
             if not resumed:

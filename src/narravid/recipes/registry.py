@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from narravid.config import from_dict
 from narravid.errors import ConfigError
-from narravid.recipes import milnce
+from narravid.recipes import htm_aa, milnce, vt_twins
 from narravid.training.config import TrainingResult
 from narravid.training.run import CONFIG_NAME, read_run_config
 
@@ -29,7 +29,11 @@ class Recipe(Protocol):
         """Train in a run folder."""
 
 
-RECIPES: dict[str, type[Recipe]] = {milnce.RECIPE_NAME: milnce.MILNCERecipe}
+RECIPES: dict[str, type[Recipe]] = {
+    milnce.RECIPE_NAME: milnce.MILNCERecipe,
+    vt_twins.RECIPE_NAME: vt_twins.VTTwinsRecipe,
+    htm_aa.RECIPE_NAME: htm_aa.HTMAARecipe,
+}
 
 
 def resume_run(run: Path, *, device: str | None = None, workers: int | None = None) -> TrainingResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from narravid.data.narrated import ClipSampling
 from narravid.models.s3d import S3DConfig
@@ -17,15 +18,21 @@ __all__ = ["TINY_WORLD", "tiny_data", "tiny_evaluation", "tiny_model", "tiny_opt
 TINY_WORLD = "toy:tiny"
 
 
-def tiny_data(sampling: ClipSampling, *, batch_size: int, captions: Path | None = None) -> NarratedDataConfig:
+DataT = TypeVar("DataT", bound=NarratedDataConfig)
+
+
+def tiny_data(
+    kind: type[DataT], sampling: ClipSampling, *, batch_size: int, captions: Path | None = None
+) -> DataT:
     """The toy world, held in memory.
 
     Args:
+        kind: The configuration of the recipe.
         sampling: How clips and captions are drawn.
         batch_size: Videos per batch.
         captions: Captions other than those heard in the videos.
     """
-    return NarratedDataConfig(
+    return kind(
         root=TINY_WORLD,
         captions=captions,
         batch_size=batch_size,
