@@ -1,24 +1,23 @@
-"""The log of a run: one JSON object per line, appended as the run goes, and the curves drawn from it."""
+"""The log of a run: one JSON object per line, appended as the run goes, read and cut back in pieces."""
 
 from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from matplotlib.figure import Figure
+from pydantic_core import from_json
 
 from narravid.errors import AnnotationError
-from narravid.files import write_atomically
 
-__all__ = ["LOG_NAME", "MeanWindow", "RunLog", "draw_curves", "read_log", "truncate_log"]
+__all__ = ["LOG_NAME", "MeanWindow", "RunLog", "iterate_log", "read_log", "truncate_log"]
 
 LOG_NAME = "log.jsonl"
-KEYS_BESIDE_METRICS = frozenset({"step", "epoch", "event", "seconds", "lr", "steps_per_second"})
 
 
 class RunLog:
@@ -34,10 +33,15 @@ class RunLog:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Append one entry; numbers that are not finite are written as null, since JSON has none."""
+        """Append one entry; numbers that are not finite are written as null, since JSON has none.
+
+        Raises:
+            OSError: If the disk is full.
+        """
         finite = {key: _finite_or_none(value) for key, value in entry.items()}
-        line = json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n"
-        os.write(self._descriptor, line.encode())
+        line = (json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        while line:  # a disk that is nearly full takes a part, and says so only when asked again
+            line = line[os.write(self._descriptor, line) :]
 
     def close(self) -> None:
         """Close the file."""
@@ -92,76 +96,82 @@ def read_log(run: Path) -> list[dict[str, Any]]:
         run: The run folder, or the log file itself.
 
     Returns:
-        One dictionary per line, oldest first. A last line that a kill has torn is left out.
+        One dictionary per line, oldest first; none where there is no log. A last line that a kill has torn is
+        left out.
 
     Raises:
         AnnotationError: If any other line is not a JSON object.
     """
+    return list(iterate_log(run))
+
+
+def iterate_log(run: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a run's log one after the other, for logs that are larger than the memory.
+
+    Args:
+        run: The run folder, or the log file itself.
+
+    Yields:
+        What `read_log` lists.
+
+    Raises:
+        AnnotationError: If a line but a torn last one is not a JSON object.
+    """
     path = run / LOG_NAME if run.is_dir() else run
     if not path.exists():
-        return []
-    *complete, _torn = path.read_bytes().split(b"\n")
-    entries = []
-    for number, line in enumerate(complete, start=1):
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise AnnotationError(path, f"not a JSON object: {error}", line=number) from error
-        if not isinstance(entry, dict):
-            raise AnnotationError(path, "not a JSON object", line=number)
-        entries.append(entry)
-    return entries
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                yield _parse_line(line, path, number)
 
 
 def truncate_log(run: Path, last_step: int) -> None:
-    """Drop the lines of steps after `last_step` and a torn last line; a resumed run writes them anew."""
-    path = run / LOG_NAME
-    if not path.exists():
-        return
-    kept = [entry for entry in read_log(path) if entry["step"] <= last_step]
-    text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
-    write_atomically(path, lambda temporary: _write(temporary, text))
+    """Drop the lines of steps after `last_step` and a torn last line; a resumed run writes them anew.
 
-
-def draw_curves(entries: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw every logged metric over the steps, one panel each, into a PNG.
+    The log is read from its end, as far as such lines go, and cut there in one call, so that a kill leaves
+    the whole log or the cut one. Steps never fall along a log; a damaged line after the last one to be kept
+    goes with those of later steps.
 
     Args:
-        entries: What `read_log` returned.
-        path: The picture to make or replace.
+        run: The run folder; without a log, nothing is done.
+        last_step: The last step whose lines stay; -1 drops every line.
     """
-    panels = _series(entries)
-    if not panels:
+    path = run / LOG_NAME
+    if not path.exists() or path.stat().st_size == 0:
         return
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis, (name, points) in zip(axes.flat, panels.items(), strict=False):
-        axis.plot(
-            [step for step, _ in points], [value for _, value in points], marker="." * (len(points) < 40)
-        )
-        axis.set(title=name, xlabel="step")
-        axis.grid(alpha=0.3)
-    for axis in list(axes.flat)[len(panels) :]:
-        axis.set_visible(False)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            size = len(content)
+            end = content.rfind(b"\n") + 1
+            while end > 0:
+                start = content.rfind(b"\n", 0, end - 1) + 1
+                if _is_kept(content[start:end], last_step):
+                    break
+                end = start
+        if end < size:
+            file.truncate(end)
+            os.fsync(file.fileno())
 
 
-def _series(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    panels: dict[str, list[tuple[int, float]]] = {}
-    for entry in entries:
-        for key, value in entry.items():
-            if key in KEYS_BESIDE_METRICS or not isinstance(value, int | float):
-                continue
-            label = key if entry.get("event") == "train" else f"{key} ({entry.get('event', 'other')})"
-            panels.setdefault(label, []).append((int(entry["step"]), float(value)))
-    return panels
+def _is_kept(line: bytes, last_step: int) -> bool:
+    try:
+        entry = from_json(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and isinstance(entry.get("step"), int) and entry["step"] <= last_step
+
+
+def _parse_line(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        # Twice as fast as json.loads, and lines share their keys, which halves the memory of a long log.
+        entry = from_json(line)
+    except ValueError as error:
+        raise AnnotationError(path, f"not a JSON object: {error}", line=number) from error
+    if not isinstance(entry, dict):
+        raise AnnotationError(path, "not a JSON object", line=number)
+    return entry
 
 
 def _finite_or_none(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
