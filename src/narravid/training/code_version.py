@@ -22,7 +22,8 @@ def code_version(package: Path = PACKAGE) -> dict[str, Any]:
 
     Returns:
         "version" of the installed package, None where it only lies on the path; and where the folder is kept
-        by git and git is there, "git_revision" and "git_modified": whether files of the package differ from it.
+        by git and git is there, "git_revision" and "git_modified": whether files of the package differ from
+        it.
     """
     try:
         version = metadata.version("narravid")
