@@ -11,9 +11,13 @@ from typing import Annotated, Generic, Self, TypeVar, get_args
 import tyro
 
 from narravid.errors import ConfigError
+from narravid.recipes.cpd import CPDRecipe
+from narravid.recipes.cpd_finetune import CPDFineTuningRecipe
+from narravid.recipes.howto100m import HowTo100MRecipe
 from narravid.recipes.htm_aa import HTMAARecipe
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.registry import Recipe
+from narravid.recipes.tan import TanRecipe
 from narravid.recipes.vt_twins import VTTwinsRecipe
 from narravid.training.config import TrainingResult
 from narravid.training.logging import read_log
@@ -90,10 +94,34 @@ class TrainHTMAA(Train[HTMAARecipe]):
     """Fine-tune a dual encoder end to end on automatically aligned narration (HTM-AA)."""
 
 
+@dataclass(frozen=True)
+class TrainHowTo100M(Train[HowTo100MRecipe]):
+    """Train a joint embedding of extracted features and text, or fine-tune one on pairs of a benchmark."""
+
+
+@dataclass(frozen=True)
+class TrainTan(Train[TanRecipe]):
+    """Train a temporal aligner on features of long videos and the sentences of their speech."""
+
+
+@dataclass(frozen=True)
+class TrainCPD(Train[CPDRecipe]):
+    """Train a 3-D ResNet and DistilBERT to tell every captioned video from all others (CPD)."""
+
+
+@dataclass(frozen=True)
+class TrainCPDFineTuning(Train[CPDFineTuningRecipe]):
+    """Fine-tune the video trunk of a CPD or S3D model to tell actions apart."""
+
+
 TRAIN_COMMANDS: dict[str, type[Train]] = {  # type: ignore[type-arg]
     "milnce": TrainMILNCE,
     "vt-twins": TrainVTTwins,
     "htm-aa": TrainHTMAA,
+    "howto100m": TrainHowTo100M,
+    "tan": TrainTan,
+    "cpd": TrainCPD,
+    "cpd-finetune": TrainCPDFineTuning,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from narravid.config import from_dict
 from narravid.errors import ConfigError
-from narravid.recipes import htm_aa, milnce, vt_twins
+from narravid.recipes import cpd, cpd_finetune, howto100m, htm_aa, milnce, tan, vt_twins
 from narravid.training.config import TrainingResult
 from narravid.training.run import CONFIG_NAME, read_run_config
 
@@ -33,6 +33,10 @@ RECIPES: dict[str, type[Recipe]] = {
     milnce.RECIPE_NAME: milnce.MILNCERecipe,
     vt_twins.RECIPE_NAME: vt_twins.VTTwinsRecipe,
     htm_aa.RECIPE_NAME: htm_aa.HTMAARecipe,
+    cpd.RECIPE_NAME: cpd.CPDRecipe,
+    cpd_finetune.RECIPE_NAME: cpd_finetune.CPDFineTuningRecipe,
+    howto100m.RECIPE_NAME: howto100m.HowTo100MRecipe,
+    tan.RECIPE_NAME: tan.TanRecipe,
 }
 
 
