@@ -47,11 +47,11 @@ class FoundCaptions:
     """The clips of a list whose videos are there.
 
     Attributes:
-        clips: Those, in the order of the list.
+        samples: Those, in the order of the list.
         missing: (path, reason) of the videos that are not there.
     """
 
-    clips: tuple[CaptionedClip, ...]
+    samples: tuple[CaptionedClip, ...]
     missing: tuple[tuple[str, str], ...] = ()
 
 

@@ -73,6 +73,11 @@ class LabelledList:
     test: tuple[LabelledClip, ...]
     missing: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def samples(self) -> tuple[LabelledClip, ...]:
+        """Those to learn from."""
+        return self.train
+
 
 def read_labels_csv(path: Path) -> LabelledList:
     """Read a list `video_path,label,split[,start_seconds,end_seconds]`.

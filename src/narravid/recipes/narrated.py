@@ -23,7 +23,7 @@ from narravid.data.packed_clips import PackedClips
 from narravid.data.packs import PackVideos
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import ConfigError
-from narravid.evaluation.pairs import read_pairs_csv
+from narravid.evaluation.pairs import RetrievalPair, read_pairs_csv
 from narravid.evaluation.retrieval import evaluate_pairs
 from narravid.inference.embedder import Embedder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
@@ -47,6 +47,7 @@ __all__ = [
     "build_task",
     "build_vocabulary",
     "narrated_training_data",
+    "retrieval_of",
 ]
 
 GIBIBYTE = 1024**3
@@ -242,9 +243,13 @@ def build_evaluation(config: EvaluationConfig, model: TrainableDualEncoder) -> E
     Raises:
         AnnotationError: If the list of pairs has a fault.
     """
-    if config.pairs is None:
-        return None
-    pairs = read_pairs_csv(config.pairs)
+    return None if config.pairs is None else retrieval_of(read_pairs_csv(config.pairs), config, model)
+
+
+def retrieval_of(
+    pairs: Sequence[RetrievalPair], config: EvaluationConfig, model: TrainableDualEncoder
+) -> Evaluation:
+    """Text-to-video retrieval among given pairs, judged by R@10; the pairs of `config` do not count."""
 
     def measure() -> dict[str, float]:
         embedder = Embedder(

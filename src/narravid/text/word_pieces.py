@@ -6,7 +6,8 @@ published `vocab.txt` of `bert-base-uncased`, one piece a line, which `distilber
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,28 @@ class WordPieces:
             return cls([line.removesuffix("\r") for line in lines])
         except ValueError as error:
             raise AnnotationError(path, str(error)) from error
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], *, min_count: int = 1) -> WordPieces:
+        """The whole words of some texts as pieces, the most frequent first: for data sets of few words.
+
+        Args:
+            texts: What the words are taken from, split and lower-cased as `WordPieceTokenizer` does.
+            min_count: Words that occur less often are left out; they become the unknown piece.
+
+        Returns:
+            The special pieces, then the words; of equally frequent ones in the order of their letters.
+
+        Raises:
+            MissingExtraError: If `tokenizers` is not installed.
+        """
+        splitter = _build(cls(SPECIAL_PIECES))
+        counts: Counter[str] = Counter()
+        for text in texts:
+            normal = splitter.normalizer.normalize_str(text)
+            counts.update(word for word, _ in splitter.pre_tokenizer.pre_tokenize_str(normal))
+        words = [word for word, count in counts.items() if count >= min_count and word not in SPECIAL_PIECES]
+        return cls([*SPECIAL_PIECES, *sorted(words, key=lambda word: (-counts[word], word))])
 
     def save(self, path: Path) -> None:
         """Write the list atomically, one piece a line, UTF-8."""
