@@ -80,14 +80,19 @@ class LoadingReport:
             _log.warning("replaced by another video: %s: %s", path, reason)
 
     def write(self, others: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Write the table of the bad videos, those of other processes included."""
+        """Write the table of the bad videos.
+
+        Args:
+            others: States of the reports of other processes; what they met is added. What was bad before
+                loading began, every process has found, and it counts once.
+        """
         if self.table is None:
             return
         bad = BadItems(dict(self.bad.reasons), Counter(self.bad.times))
         for state in others:
             for path, (reason, times) in state["bad"].items():
                 bad.reasons.setdefault(path, reason)
-                bad.times[path] += int(times)
+                bad.times[path] += int(times) - self._found[path]
         bad.write(self.table)
 
     def state_dict(self) -> dict[str, Any]:
