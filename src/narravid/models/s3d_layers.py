@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from narravid.models.convolutions import convolve_2d
+
 __all__ = [
     "InceptionBlock",
     "PlainStem",
@@ -85,9 +87,9 @@ def convolve_norm_relu(
 ) -> torch.Tensor:
     """2-D convolution, batch normalisation and ReLU on an (N, C, H, W) view; folded unless `norm` trains."""
     if norm.training:
-        return F.relu_(norm(F.conv2d(x, weight, stride=stride, padding=padding)))
+        return F.relu_(norm(convolve_2d(x, weight, stride=stride, padding=padding)))
     weight, bias = fold_norm(weight, norm)
-    return F.relu_(F.conv2d(x, weight, bias, stride=stride, padding=padding))
+    return F.relu_(convolve_2d(x, weight, bias, stride=stride, padding=padding))
 
 
 def fold_norm(weight: torch.Tensor, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
