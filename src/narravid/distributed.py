@@ -15,6 +15,8 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 __all__ = [
     "average_gradients",
@@ -95,7 +97,11 @@ def init_from_torchrun(device: torch.device | str) -> bool:
     if torch.device(device).type == "cuda":
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(torch.device("cuda", local_rank()))
-    dist.init_process_group(backend, timeout=PATIENCE)
+    store, rank_, world_size_ = next(rendezvous("env://", timeout=PATIENCE))
+    # torchrun keeps one store over all restarts, where a process that was started again would find the
+    # address of the one that died.
+    store = PrefixStore(f"narravid/start_{restart_count()}", store)
+    dist.init_process_group(backend, store=store, rank=rank_, world_size=world_size_, timeout=PATIENCE)
     return True
 
 
