@@ -28,12 +28,14 @@ def test_curves_are_drawn_for_every_metric_and_none_without_any(tmp_path):
 @given(
     points=st.lists(st.tuples(st.integers(0, 10_000), st.floats(-1e3, 1e3)), min_size=1, max_size=60),
     scale=st.sampled_from([1, 7, 1000]),
+    max_buckets=st.sampled_from([1, 2, 7, 400]),
 )
-def test_a_curve_keeps_its_extremes_and_its_sum(points, scale):
-    curve = Curve()
+def test_a_curve_keeps_its_extremes_and_its_sum(points, scale, max_buckets):
+    curve = Curve(max_buckets=max_buckets)
     for step, value in points:
         curve.add(step * scale, value)
     buckets = curve.buckets()
+    assert len(buckets) <= max_buckets
     assert sum(bucket.count for bucket in buckets) == len(points)
     assert math.fsum(bucket.total for bucket in buckets) == pytest.approx(
         math.fsum(value for _, value in points), abs=1e-6

@@ -85,7 +85,7 @@ def test_truncating_keeps_what_stays_byte_for_byte_and_the_file_itself(tmp_path)
 def test_truncating_looks_at_the_tail_only_and_takes_damaged_lines_there_along(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(
-        b'nonsense\n{"step":1}\n{"step":2}\n{"st\x00\x00\n[]\n{"step":5}\n\x00\x00\n{"loss":1}\n'
+        b'nonsense\n{"step":1}\n{"step":2}\n\n{"st\x00\x00\n[]\n{"step":5}\n\x00\x00\n{"loss":1}\n'
     )
     truncate_log(tmp_path, 2)
     assert path.read_bytes() == b'nonsense\n{"step":1}\n{"step":2}\n'

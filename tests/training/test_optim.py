@@ -95,6 +95,16 @@ def test_a_plateau_lowers_the_rate_of_every_group_that_follows_the_run():
     assert rates == pytest.approx({None: 0.01, "text": 0.002})
 
 
+def test_what_someone_else_freezes_after_the_start_is_left_alone():
+    towers = make_towers()
+    config = OptimConfig(groups=(ParameterGroup("text", first_epoch=1), ParameterGroup("video.2", lr=1.0)))
+    optimizer = build_optimizer(config, towers.named_parameters())
+    towers["video"].requires_grad_(False)
+    for epoch in range(3):
+        freeze_until(optimizer, config, epoch=epoch)
+        assert not any(parameter.requires_grad for parameter in towers["video"].parameters())
+
+
 def take_steps(towers, optimizer, config, *, steps):
     for step in steps:
         freeze_until(optimizer, config, epoch=step // 2)

@@ -78,13 +78,17 @@ class Bucket:
 
 
 class Curve:
-    """Values over steps, thinned as they come to at most `MAX_BUCKETS` stretches of equal length.
+    """Values over steps, thinned as they come to stretches of equal length.
 
     A stretch keeps mean, lowest and highest value, so that no peak is lost. While there are few steps each
     has a stretch of its own.
+
+    Args:
+        max_buckets: The most stretches there may be; above it, two neighbours become one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_buckets: int = MAX_BUCKETS) -> None:
+        self._max_buckets = max_buckets
         self._buckets: dict[int, Bucket] = {}
         self._width = 1
 
@@ -96,7 +100,7 @@ class Curve:
             bucket.add(step, value)
             return
         self._buckets[index] = Bucket(step, step, value, 1, value, value)
-        while len(self._buckets) > MAX_BUCKETS:
+        while len(self._buckets) > self._max_buckets:
             self._width *= 2
             narrow, self._buckets = self._buckets, {}
             for index, bucket in narrow.items():
