@@ -51,8 +51,6 @@ def find_corpus(config: NarratedDataConfig, *, bad: BadItems | None = None) -> S
             listed and not there.
     """
     videos: Sequence[NarratedVideo]
-    if not config.root:
-        raise ConfigError("data.root is not set: name the folder of the videos, a pack of them, or toy:tiny")
     if is_pack(config.root):
         videos = _packed_videos(config)
     else:

@@ -45,7 +45,7 @@ class MILNCERecipe(NarratedRecipe):
             ),
             model=tiny_model(),
             optim=tiny_optim(),
-            trainer=tiny_trainer(300),
+            trainer=tiny_trainer(180),
             evaluation=tiny_evaluation(),
             device="cpu",
             workers=0,

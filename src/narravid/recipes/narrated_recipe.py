@@ -137,6 +137,11 @@ class NarratedRecipe:
     def _with_paths(self) -> Self:
         """The same with absolute paths; toy worlds that are not there yet are drawn."""
         data, evaluation = self.data, self.evaluation
+        if not data.root:
+            raise ConfigError(
+                "data.root is not set: name the folder of the videos, a pack of them, or toy:tiny",
+                key="data.root",
+            )
         if data.captions is not None and is_toy(data.captions):
             data = replace(data, captions=getattr(toy_files(data.captions), self.toy_captions))
         if is_toy(data.root):
