@@ -6,6 +6,7 @@ from torch import nn
 
 from narravid import distributed
 from narravid.errors import ConfigError
+from narravid.models.activation_checkpointing import checkpoint_activations
 from narravid.models.frozen_batch_norm import freeze_batch_norm
 from narravid.training.config import TrainerConfig
 
@@ -34,7 +35,7 @@ def prepare_network(network: nn.Module, config: TrainerConfig) -> None:
                 key="trainer.batch_norm",
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    if config.activation_checkpointing:
+    if config.activation_checkpointing and checkpoint_activations(network) == 0:
         raise ConfigError(
             "activation_checkpointing: this network has no blocks that it is known to work for; leave it off",
             key="trainer.activation_checkpointing",
