@@ -221,13 +221,13 @@ def test_the_hash_names_weights_pieces_and_settings(model):
     assert len(hashes) == 4
 
 
-def test_a_model_in_double_precision_still_gives_float32(model, generator):
+def test_a_model_in_double_precision_gives_the_same_in_double_precision(model, generator):
     clips = random_clips(generator)
     with torch.inference_mode():
         video, text = model.encode_video(clips), model.encode_text(SENTENCES)
         model.double()
-        torch.testing.assert_close(model.encode_video(clips), video, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(model.encode_text(SENTENCES), text, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.encode_video(clips), video.double(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.encode_text(SENTENCES), text.double(), rtol=1e-4, atol=1e-5)
         assert model.encode_text([]).shape == (0, 6)
 
 

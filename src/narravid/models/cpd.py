@@ -66,7 +66,7 @@ class CPDConfig:
 class CPDDualEncoder(nn.Module):
     """3-D ResNet and DistilBERT with their word pieces and clip specification; a `PixelDualEncoder`.
 
-    Embeddings are L2-normalised, as the published ones.
+    Embeddings are L2-normalised, as the published ones; those of float64 weights are float64.
 
     Args:
         config: Shapes and settings.
@@ -142,12 +142,12 @@ class CPDDualEncoder(nn.Module):
         spec, weight = self.clip_spec, self.video_head.weight
         unit = to_unit_float(clips.to(weight.device, non_blocking=True))
         features: torch.Tensor = self.video(normalise(unit, spec.mean, spec.std).to(weight.dtype))
-        return features.float()
+        return features.to(torch.promote_types(features.dtype, torch.float32))
 
     def embed_features(self, features: torch.Tensor) -> torch.Tensor:
         """(B, F) trunk features to (B, D) float32 embeddings, the second half of `encode_video`."""
         embeddings = self.video_head(self.dropout(features.to(self.video_head.weight.dtype)))
-        return F.normalize(embeddings.float(), dim=-1)
+        return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=-1)
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:
         """Embeddings of sentences, N of them to (N, D) float32, L2-normalised."""

@@ -122,12 +122,13 @@ class DistilBERTTower(nn.Module):
             tokens: (N, L) int64 ids of word pieces, 0 = padding.
 
         Returns:
-            (N, D) float32, L2-normalised.
+            (N, D) float32, or float64 for float64 weights, L2-normalised.
 
         Raises:
             ValueError: As `hidden_states`.
         """
-        return F.normalize(self.head(self.pooled(tokens)).float(), dim=-1)
+        embeddings = self.head(self.pooled(tokens))
+        return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=-1)
 
 
 def _counted(tokens: torch.Tensor) -> torch.Tensor:

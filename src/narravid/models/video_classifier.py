@@ -114,7 +114,7 @@ class ClassifierConfig(Protocol):
 
 
 class VideoClassifier(nn.Module):
-    """A trunk with a linear classifier; a `FeatureExtractor`.
+    """A trunk with a linear classifier; a `FeatureExtractor`. What float64 weights give is float64.
 
     Args:
         config: Shapes and settings.
@@ -167,7 +167,8 @@ class VideoClassifier(nn.Module):
         """
         weight = self.classifier.weight
         normalised = self._normalised(clips.to(weight.device, non_blocking=True))
-        return self._features(normalised.to(weight.dtype)).float()
+        features = self._features(normalised.to(weight.dtype))
+        return features.to(torch.promote_types(features.dtype, torch.float32))
 
     def class_logits(self, clips: torch.Tensor) -> torch.Tensor:
         """Scores of the classes before any softmax, clips as for `video_features` to (B, K) float32."""
@@ -176,7 +177,7 @@ class VideoClassifier(nn.Module):
     def classify_features(self, features: torch.Tensor) -> torch.Tensor:
         """(B, F) trunk features to (B, K) float32 scores, the second half of `class_logits`."""
         logits: torch.Tensor = self.classifier(self.dropout(features.to(self.classifier.weight.dtype)))
-        return logits.float()
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _features(self, clips: torch.Tensor) -> torch.Tensor:
         """(B, 3, T, H, W) normalised to (B, F)."""
