@@ -133,8 +133,8 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
             first,
             stage=2,
             objective=AlignmentObjectiveConfig(agreement="keep", momentum=0.98),
-            optim=replace(first.optim, lr=5e-4),
-            trainer=replace(first.trainer, num_steps=150),
+            optim=replace(first.optim, lr=3e-4),
+            trainer=replace(first.trainer, num_steps=100),
         )
 
     def with_paths(self) -> Self:
