@@ -91,6 +91,7 @@ def test_with_every_loss_a_run_that_was_cut_ends_as_a_whole_one(videos, tmp_path
     assert losses == [entry["loss"] for entry in read_log(tmp_path / "whole")]
 
 
+@pytest.mark.slow
 def test_the_augmentation_changes_what_is_learnt_and_the_seed_what_it_draws(videos, tmp_path):
     objective, sampling = OBJECTIVES["s2dtw"]
     plain = replace(objective, s2dtw=replace(objective.s2dtw, augmentation=False))
@@ -148,6 +149,7 @@ def test_any_pixel_dual_encoder_can_be_trained_on_and_resumed_without_its_file(
     assert not (tmp_path / "run" / "vocabulary.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_starts_at_the_measure_of_its_initial_weights(videos, tmp_path):
     pairs = tmp_path / "pairs.csv"
     rows = [f"{videos / name}1.mp4,{name} moves" for name in ("red", "green", "blue")]
