@@ -43,7 +43,8 @@ ROWS = (
     {"training", "inference"},
     {"evaluation"},
     {"recipes"},
-    {"cli", "web", "__main__"},
+    {"cli", "web"},
+    {"__main__"},
 )
 ROW_OF = {folder: number for number, row in enumerate(ROWS) for folder in row}
 

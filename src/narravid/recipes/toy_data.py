@@ -27,7 +27,7 @@ from narravid.synthetic.narration import TimedStep
 from narravid.synthetic.world import PRESETS, Split, ToyVideo, ToyWorld, WorldConfig
 from narravid.types import Span
 
-__all__ = ["ToyFiles", "is_toy", "toy_files"]
+__all__ = ["ToyFiles", "is_toy", "toy_files", "write_toy_files"]
 
 PREFIX = "toy:"
 ADDRESS = re.compile(r"toy:(?P<name>[^:]+)(:(?P<seed>\d+))?")
@@ -87,7 +87,24 @@ def toy_files(address: str | Path) -> ToyFiles:
     name, seed = _parse(str(address))
     config = PRESETS[name]
     fingerprint = sha256(repr(to_dict(config)).encode()).hexdigest()[:8]  # of another version, another world
-    folder = default_cache().absolute() / "toy" / f"{name}-{seed}-{fingerprint}"
+    return write_toy_files(config, default_cache() / "toy" / f"{name}-{seed}-{fingerprint}", seed=seed)
+
+
+def write_toy_files(config: WorldConfig, folder: Path, *, seed: int) -> ToyFiles:
+    """The files of a toy world of one's own, drawn into a folder when they are not there yet.
+
+    Args:
+        config: The world.
+        folder: Where; made when missing.
+        seed: Source of everything in it.
+
+    Returns:
+        Where they lie.
+
+    Raises:
+        ValueError: If the folder holds another world.
+    """
+    folder = folder.absolute()
     files = ToyFiles(
         folder,
         train=folder / "train",

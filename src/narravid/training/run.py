@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from narravid.errors import ConfigError
 from narravid.files import read_json, write_json
 from narravid.locks import hold_lock
 from narravid.training.checkpoint import CHECKPOINT_FOLDER
+from narravid.training.code_version import code_version
 from narravid.training.logging import LOG_NAME
 
 __all__ = [
@@ -116,7 +116,7 @@ def lock_run(run: Path) -> Iterator[None]:
 
 def _environment() -> dict[str, Any]:
     return {
-        "narravid": metadata.version("narravid"),
+        "narravid": code_version(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -30,7 +30,7 @@ from narravid.training.config import (
     TrainingResult,
 )
 from narravid.training.curves import draw_curves
-from narravid.training.logging import MeanWindow, read_log, truncate_log
+from narravid.training.logging import MeanWindow, iterate_log, truncate_log
 from narravid.training.network import prepare_network
 from narravid.training.optim_config import OptimConfig
 from narravid.training.optimisation import Optimisation
@@ -256,7 +256,7 @@ class Trainer(Generic[BatchT]):
         if self._progress.best_step is None:
             self._best.export()
         if distributed.rank() == 0:
-            draw_curves(read_log(self._run), self._run / "curves.png")
+            draw_curves(iterate_log(self._run), self._run / "curves.png")
 
     def _parts(self, step: TrainingStep[BatchT]) -> dict[str, Stateful]:
         parts: dict[str, Stateful] = {
