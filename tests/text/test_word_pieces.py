@@ -177,3 +177,14 @@ def test_lists_are_compared_by_their_pieces():
     assert WordPieces((*PIECES.pieces, "more")) != PIECES
     assert PIECES.id_of("zebra") is None
     assert repr(PIECES) == "WordPieces(15 pieces)"
+
+
+def test_the_words_of_texts_become_pieces_the_most_frequent_first():
+    pieces = WordPieces.from_texts(["A red ball, a RED box", "[PAD] two red boxes"], min_count=1)
+    assert pieces.pieces[:5] == ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    assert pieces.pieces[5:7] == ("red", "a")
+    assert pieces.pieces[7:] == (",", "[", "]", "ball", "box", "boxes", "pad", "two")
+    fewer = WordPieces.from_texts(["a red ball", "a red box"], min_count=2)
+    assert fewer.pieces[5:] == ("a", "red")
+    tokens = WordPieceTokenizer(fewer, max_tokens=6)(["a red ball"])
+    assert tokens.tolist() == [[2, 5, 6, 1, 3, 0]]
