@@ -332,6 +332,27 @@ def test_two_processes_equal_one_with_the_global_batch(two_processes):
                 torch.testing.assert_close(result[name], value, rtol=1e-9, atol=1e-12, msg=name)
 
 
+def test_a_deferred_loss_changes_its_state_when_told_as_if_all_pieces_had_been_one_batch():
+    video, text = draw(5, 4, seed=1), draw(5, 4, seed=2)
+    indices = torch.tensor([3, 1, 8, 3, 0])
+    negatives = torch.arange(20).view(5, 4) % 9
+    whole = MemoryBankNCELoss(make_bank().double(), temperature=0.2)
+    pieces = MemoryBankNCELoss(make_bank().double(), temperature=0.2, deferred=True)
+    start = {name: value.clone() for name, value in pieces.state_dict().items()}
+    whole(video, text, indices, negatives=negatives)
+    for rows in (slice(0, 2), slice(2, 5)):
+        pieces(video[rows], text[rows], indices[rows], negatives=negatives[rows])
+    assert all(torch.equal(value, start[name]) for name, value in pieces.state_dict().items())
+    pieces.remember()
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(pieces.state_dict()[name], value, rtol=1e-12, atol=1e-14, msg=name)
+    pieces(video, text, indices, negatives=negatives)
+    pieces.forget()
+    pieces.remember()
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(pieces.state_dict()[name], value, rtol=1e-12, atol=1e-14, msg=name)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
