@@ -100,7 +100,7 @@ def test_the_average_follows_the_weights_of_each_step(second):
         torch.testing.assert_close(state[f"network.target.{name}"], average)
 
 
-@pytest.mark.parametrize("stage", ["first", "second"])
+@pytest.mark.parametrize("stage", [pytest.param("first", marks=pytest.mark.slow), "second"])
 def test_a_run_cut_after_two_steps_resumes_to_the_same_weights(request, tmp_path, stage):
     run = request.getfixturevalue(stage)
     cut = resumed_after(run, 2, tmp_path / "cut")

@@ -81,7 +81,7 @@ def test_the_moving_average_judges_where_sentences_belong():
     for network in (task.network.online, task.network.target):
         output = network(
             batch.features,
-            network.encode_tokens(batch.tokens),
+            task.model.encode_tokens(batch.tokens),
             feature_mask=batch.feature_mask,
             text_mask=batch.text_mask,
         )

@@ -93,13 +93,14 @@ class AlignmentTask(Task[WindowBatch]):
             the four of its last layers, without a gradient.
         """
         starts = self._position_starts(batch.features.shape[1])
-        embedded = self._encode(self.model, batch, starts)
+        text = self.model.encode_tokens(batch.tokens)
+        embedded = self._encode(self.model, batch, text, starts)
         tensors = [embedded.dual_video, embedded.dual_text, embedded.joint_video, embedded.joint_text]
         if embedded.alignability_joint is not None and self.loss.config.use_alignability_head:
             tensors.append(embedded.alignability_joint)
         if isinstance(self.network, MomentumTwin) and self._twin_judges:
-            with torch.no_grad():
-                judge = self._encode(self.network.target, batch, starts)
+            with torch.no_grad():  # on the sentence embeddings of the network in training, as published
+                judge = self._encode(self.network.target, batch, text, starts)
             tensors += [judge.dual_video[:, -1:], judge.dual_text]
             tensors += [judge.joint_video[:, -1:], judge.joint_text[:, -1:]]
         return tuple(tensors)
@@ -137,15 +138,12 @@ class AlignmentTask(Task[WindowBatch]):
     def _twin_judges(self) -> bool:
         return self.loss.config.agreement is not None
 
+    @staticmethod
     def _encode(
-        self, model: TemporalAligner, batch: WindowBatch, starts: tuple[int, int]
+        model: TemporalAligner, batch: WindowBatch, text: torch.Tensor, starts: tuple[int, int]
     ) -> AlignerEmbeddings:
-        return model.encode(
-            batch.features,
-            model.encode_tokens(batch.tokens),
-            masks=(batch.feature_mask, batch.text_mask),
-            position_starts=starts,
-        )
+        masks = (batch.feature_mask, batch.text_mask)
+        return model.encode(batch.features, text, masks=masks, position_starts=starts)
 
     def _position_starts(self, num_seconds: int) -> tuple[int, int]:
         """Where the seconds and the sentences begin.
