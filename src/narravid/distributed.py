@@ -33,6 +33,7 @@ __all__ = [
     "rank",
     "restart_count",
     "shutdown",
+    "speaks_for_all",
     "world_size",
 ]
 
@@ -70,6 +71,11 @@ def barrier() -> None:
 def local_rank() -> int:
     """Number of this process on its machine, by which it takes its GPU; 0 without `torchrun`."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def speaks_for_all() -> bool:
+    """Whether this process is the one to say what came of a run, also after its group was left."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def restart_count() -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from narravid.cli.train import describe_result
+from narravid.cli.train import report_result
 from narravid.recipes.registry import resume_run
 
 __all__ = ["Resume"]
@@ -33,5 +33,5 @@ class Resume:
     def run(self) -> int:
         """Train to the end and say what came of it."""
         result = resume_run(self.folder, device=self.device, workers=self.workers)
-        print(describe_result(result, self.folder))
+        report_result(result, self.folder)
         return 0

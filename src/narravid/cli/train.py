@@ -10,6 +10,7 @@ from typing import Annotated, Generic, Self, TypeVar, get_args
 
 import tyro
 
+from narravid import distributed
 from narravid.errors import ConfigError
 from narravid.recipes.cpd import CPDRecipe
 from narravid.recipes.cpd_finetune import CPDFineTuningRecipe
@@ -23,7 +24,7 @@ from narravid.training.config import TrainingResult
 from narravid.training.logging import read_log
 from narravid.training.run import MODEL_FOLDER
 
-__all__ = ["TRAIN_COMMANDS", "Train", "TrainMILNCE", "describe_result"]
+__all__ = ["TRAIN_COMMANDS", "Train", "TrainMILNCE", "describe_result", "report_result"]
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 
@@ -75,7 +76,7 @@ class Train(Generic[RecipeT]):
 
     def run(self) -> int:
         """Train to the end and say what came of it."""
-        print(describe_result(self.recipe.train(self.output), self.output))
+        report_result(self.recipe.train(self.output), self.output)
         return 0
 
 
@@ -137,6 +138,17 @@ def _preset_name(words: Sequence[str]) -> str | None:
 
 def _first_line(described: object) -> str:
     return (inspect.getdoc(described) or "").split("\n")[0]
+
+
+def report_result(result: TrainingResult, run: Path) -> None:
+    """Print what a finished run has to say; of several processes of a run one does.
+
+    Args:
+        result: As the trainer gave it.
+        run: The run folder.
+    """
+    if distributed.speaks_for_all():
+        print(describe_result(result, run))
 
 
 def describe_result(result: TrainingResult, run: Path) -> str:
