@@ -118,8 +118,13 @@ def run(row: Row, seed: int, runs: Path) -> Outcome:
     if done.returncode != 0:
         raise SystemExit(f"narravid {' '.join(words)} failed:\n{done.stderr}")
     seconds = time.perf_counter() - started
-    measured = [entry for entry in read_log(output) if entry["event"] == "evaluation"]
-    return Outcome(measured[0][row.metric], measured[-1][row.metric], seconds)
+    # A run that goes on from another is compared with the random weights that the other began with.
+    begun = output if row.init is None else folder_of(runs, *row.init, seed)
+    untrained, trained = (
+        [entry[row.metric] for entry in read_log(folder) if entry["event"] == "evaluation"]
+        for folder in (begun, output)
+    )
+    return Outcome(untrained[0], trained[-1], seconds)
 
 
 def folder_of(runs: Path, recipe: str, preset: str, seed: int) -> Path:
