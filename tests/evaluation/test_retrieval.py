@@ -111,6 +111,13 @@ def test_a_model_that_sees_finds_every_clip(videos, decoder):
     assert result.chance == pytest.approx({"R@1": 0.2, "R@5": 1, "R@10": 1, "MedR": 3, "MeanR": 3})
 
 
+def test_the_similarity_of_the_embedder_counts_and_is_on_the_card(videos, decoder):
+    embedder = Embedder(CosineColorModel(), similarity="dot")
+    result = evaluate_pairs(embedder, first_parts(videos), num_windows=1, decoder=decoder)
+    assert result.card["similarity"] == "dot"
+    assert result.card["window_mean"] == "of raw embeddings"
+
+
 def test_a_model_that_is_wrong_shows_it(videos, decoder):
     pairs = first_parts(videos)
     shifted = [

@@ -55,6 +55,15 @@ def test_vectors_of_a_cosine_model_have_length_one_and_of_a_dot_model_do_not():
             assert bool(np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)) is check
 
 
+def test_another_similarity_than_the_models_own_can_be_asked_for():
+    for own, asked, length_one in (("dot", "cosine", True), ("cosine", "dot", False)):
+        embedder = Embedder(LinearDualEncoder(similarity=own), similarity=asked)
+        assert embedder.similarity == asked
+        for vectors in (embedder.embed_clips(clips(3)), embedder.embed_text(["a", "b c"])):
+            assert bool(np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)) is length_one
+    assert Embedder(LinearDualEncoder(similarity="dot")).similarity == "dot"
+
+
 def test_nothing_gives_an_empty_matrix():
     embedder = Embedder(LinearDualEncoder())
     assert embedder.embed_clips([]).shape == (0, EMBED_DIM)
