@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -27,7 +28,9 @@ from narravid.training.trainer import Trainer
 
 NUM_STEPS = 7
 STEPS_PER_EPOCH = 3
-MAX_RANDOM_KILLS = 12
+NUM_RANDOM_KILLS = 20
+MEASURED = re.compile("second|wait|memory")
+"""What the clock and the system say, in the log."""
 REAL_SAVE = torch.save
 REAL_WRITE = RunLog.write
 REAL_REPLACE = Path.replace
@@ -88,6 +91,10 @@ def session(run: Path, *, die_at: tuple[str, int] | None, every: int, steps: int
             checkpoint_every_steps=every,
             evaluate_every_steps=3,
             keep_checkpoints=1,
+            evaluate_at_start=True,
+            ema_decay=0.9,
+            micro_batch_size=5,
+            micro_batches="accumulated",
         ),
         data=TrainingData(batches, STEPS_PER_EPOCH),
         run=run,
@@ -153,8 +160,14 @@ def finish(run: Path, **options) -> int:
 
 def outcome(run: Path, steps: int = NUM_STEPS) -> dict[str, object]:
     state = checkpoint.load_checkpoint(checkpoint.checkpoint_path(run, steps))
-    log = [{key: value for key, value in entry.items() if "second" not in key} for entry in read_log(run)]
-    tensors = [*state["model"].values(), *torch.load(run / "model" / "weights.pt").values()]
+    log = [
+        {key: value for key, value in entry.items() if not MEASURED.search(key)} for entry in read_log(run)
+    ]
+    tensors = [
+        *state["model"].values(),
+        *state["average"]["averages"].values(),
+        *torch.load(run / "model" / "weights.pt").values(),
+    ]
     for moments in state["optimisation"]["optimizer"]["state"].values():
         tensors += moments.values()
     best = state["progress"]["best_step"], state["progress"]["best_value"]
@@ -202,14 +215,14 @@ def die_everywhere(folder: Path) -> dict[str, object]:
 
 def die_at_random(folder: Path, seed: int) -> dict[str, object]:
     """Kill a run from outside again and again, at seeded random moments, until it has come to its end."""
-    steps = 120
+    steps = 600
     assert finish(folder / "whole", die_at=None, every=1, steps=steps) == 0
     rng = random.Random(seed)
     run, num_kills = folder / "killed", 0
     while True:
         child = forked(run, die_at=None, every=1, steps=steps)
-        if num_kills < MAX_RANDOM_KILLS:
-            time.sleep(rng.uniform(0.02, 0.3))
+        if num_kills < NUM_RANDOM_KILLS:
+            time.sleep(rng.uniform(0.02, 0.1))
             os.kill(child, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != -signal.SIGKILL:
