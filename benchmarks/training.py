@@ -12,9 +12,9 @@ fastest steps.
 Before each step the plain network is given the trainer's weights, and the table gives the largest difference
 of the two losses, which must stay below 1e-4 in float32. Without that, float32 runs part after a few steps,
 whatever computes them: Adam's first steps have the sign of the gradient and hardly its size, which turns
-rounding into steps of the whole rate. That whole runs agree is tested in float64. Similarities are cosines: of
-dot products of random weights, rounding alone moves the loss by up to 8e-5, most of it from PyTorch's sums for
-batch normalisation in channels-last memory.
+rounding into steps of the whole rate. That whole runs agree is tested in float64. Similarities are cosines:
+of dot products of random weights, rounding alone moves the loss by up to 8e-5, most of it from PyTorch's sums
+for batch normalisation in channels-last memory.
 
 A second table holds smaller choices: optimisers, and how bytes become numbers.
 
