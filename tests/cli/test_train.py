@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,8 @@ def test_a_model_is_trained_and_the_end_says_what_came_of_it(videos, tmp_path, c
     assert main([*words, "--trainer.num-steps", "4", "--trainer.log-every-steps", "1", "--seed", "3"]) == 0
     shown = capsys.readouterr().out
     losses = [entry["loss"] for entry in read_log(run)]
-    assert f"4 steps in 0 s, loss {losses[0]:.4g} -> {losses[-1]:.4g}" in shown.replace("in 1 s", "in 0 s")
+    assert re.match(r"4 steps in \d+ s, ", shown)
+    assert f" s, loss {losses[0]:.4g} -> {losses[-1]:.4g}" in shown
     assert str(run / "model") in shown
     assert load(run).embed_dim == 8
     assert read_run_config(run)[1]["seed"] == 3
