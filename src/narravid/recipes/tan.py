@@ -132,7 +132,8 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
         return replace(
             first,
             stage=2,
-            objective=AlignmentObjectiveConfig(agreement="keep", momentum=0.98),
+            # The videos are longer than the windows, and measured whole: all positions must stay in use.
+            objective=AlignmentObjectiveConfig(agreement="keep", momentum=0.98, random_positions=True),
             optim=replace(first.optim, lr=3e-4),
             trainer=replace(first.trainer, num_steps=100),
         )
