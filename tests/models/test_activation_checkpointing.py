@@ -138,6 +138,17 @@ def test_running_statistics_are_kept_where_asked_also_when_the_backward_pass_com
     assert all(torch.equal(before[key], buffer) for key, buffer in checkpointed.named_buffers())
 
 
+def test_synchronised_normalisation_counts_each_batch_once_too(generator):
+    """Without a process group it is the ordinary one, but for what it insists on."""
+    model, loss = make_case("s3d", generator)
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    checkpointed = copy.deepcopy(model)
+    checkpoint_activations(checkpointed)
+    for network in (model, checkpointed):
+        loss(network).backward()
+    assert same(buffers_and_gradients(model), buffers_and_gradients(checkpointed))
+
+
 def test_evaluation_gives_the_same(generator):
     model, loss = make_case("s3d", generator)
     expected = loss(model.eval())

@@ -104,11 +104,14 @@ def _statistics_counted_already(tracked: dict[_BatchNorm, bool]) -> Iterator[Non
     """Batch normalisation as in the first pass, which moves no running statistics.
 
     The second pass must save for the backward pass what the first one saved, and whether running statistics
-    are among it depends on `track_running_stats`. So they are passed on as before, with a momentum of 0.
+    are among it depends on `track_running_stats`. So they are passed on as before, with a momentum of 0. The
+    batch is counted on a copy, since synchronised batch normalisation insists on counting.
     """
     before = [(norm.track_running_stats, norm.momentum, norm.num_batches_tracked) for norm in tracked]
     for norm, tracks in tracked.items():
-        norm.track_running_stats, norm.momentum, norm.num_batches_tracked = tracks, 0.0, None
+        norm.track_running_stats, norm.momentum = tracks, 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:
