@@ -30,13 +30,13 @@ test-full: .venv/installed-dev
 	$(PYTEST) -m "slow"
 
 lint: .venv/installed-dev
-	.venv/bin/ruff check src tests benchmarks
-	.venv/bin/ruff format --check src tests benchmarks
+	.venv/bin/ruff check src tests benchmarks examples
+	.venv/bin/ruff format --check src tests benchmarks examples
 	.venv/bin/mypy
 
 format: .venv/installed-dev
-	.venv/bin/ruff check --fix src tests benchmarks
-	.venv/bin/ruff format src tests benchmarks
+	.venv/bin/ruff check --fix src tests benchmarks examples
+	.venv/bin/ruff format src tests benchmarks examples
 
 mutation: .venv/installed-dev
 	OMP_NUM_THREADS=1 .venv/bin/mutmut run

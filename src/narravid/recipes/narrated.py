@@ -32,7 +32,7 @@ from narravid.protocols import PixelDualEncoder
 from narravid.recipes.corpus import refuse_clips_not_packed
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
 from narravid.tasks.contrastive import ContrastiveTask
-from narravid.tasks.objectives import ObjectiveConfig, build_objective
+from narravid.tasks.objectives import ObjectiveConfig
 from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
 from narravid.training.config import Evaluation, TrainingData
@@ -92,7 +92,12 @@ def build_vocabulary(
 
 
 def build_model(
-    config: NarratedModelConfig, vocabulary: Vocabulary, *, seed: int, device: torch.device | str = "cpu"
+    config: NarratedModelConfig,
+    vocabulary: Vocabulary,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    model_class: type[S3DDualEncoder] = S3DDualEncoder,
 ) -> S3DDualEncoder:
     """A new dual encoder with random weights.
 
@@ -101,6 +106,7 @@ def build_model(
         vocabulary: Its words.
         seed: Seed of the weights; the caller's own random state is left as it was.
         device: Where to put it.
+        model_class: What to build; a class of one's own may have another video tower.
 
     Raises:
         ValueError: If the word vectors do not fit the vocabulary.
@@ -124,7 +130,7 @@ def build_model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = S3DDualEncoder(whole, vocabulary)
+        model = model_class(whole, vocabulary)
     if vectors is not None:
         with torch.no_grad():
             model.text.word_embedding.weight.copy_(vectors)
@@ -219,19 +225,17 @@ def narrated_training_data(
     return TrainingData(batches, order.num_batches, report)
 
 
-def build_task(
-    model: TrainableDualEncoder, config: ObjectiveConfig, *, clips_per_video: int
-) -> ContrastiveTask:
+def build_task(model: TrainableDualEncoder, loss: nn.Module, config: ObjectiveConfig) -> ContrastiveTask:
     """The model and what it is to minimise.
 
     Args:
         model: The dual encoder.
-        config: The loss, and how embeddings are compared in it.
-        clips_per_video: Clips of one video in a batch.
+        loss: Maps video (G, D) and text (G, P, D) of the global batch to a scalar.
+        config: How embeddings are compared in it.
     """
     return ContrastiveTask(
         cast(nn.Module, model),
-        build_objective(config, clips_per_video=clips_per_video),
+        loss,
         similarity=None if config.similarity == "model" else config.similarity,
         temperature=config.temperature,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self, cast
 
 import torch
+from torch import nn
 
 from narravid import distributed
 from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
@@ -28,16 +29,20 @@ from narravid.protocols import Model
 from narravid.recipes.corpus import CORPUS_NAME, describe_corpus, find_corpus, refuse_another_corpus
 from narravid.recipes.devices import pick_device
 from narravid.recipes.narrated import (
+    TrainableDualEncoder,
     build_dataset,
     build_evaluation,
+    build_model,
     build_task,
+    build_vocabulary,
     narrated_training_data,
 )
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
 from narravid.recipes.processes import joined_run
 from narravid.recipes.starting_point import StartingPoint
 from narravid.recipes.toy_data import is_toy, toy_files
-from narravid.tasks.objectives import ObjectiveConfig
+from narravid.tasks.objectives import ObjectiveConfig, build_objective
+from narravid.text.words import Vocabulary
 from narravid.training.config import Precision, TrainerConfig, TrainingResult
 from narravid.training.optim_config import OptimConfig
 from narravid.training.run import create_run, refuse_existing_run
@@ -99,6 +104,36 @@ class NarratedRecipe:
         """Whole recipes by name."""
         return {}
 
+    def find_videos(self, bad: BadItems) -> Sequence[NarratedVideo]:
+        """The videos to train on, with their captions, in an order that is always the same.
+
+        A recipe of one's own may read them from elsewhere.
+
+        Args:
+            bad: Takes those that cannot be used, with a reason each.
+
+        Raises:
+            NarravidError: As `find_corpus`.
+        """
+        return find_corpus(self.data, bad=bad)
+
+    def build_network(self, vocabulary: Vocabulary, device: torch.device) -> TrainableDualEncoder:
+        """A dual encoder with random weights, made of `model` and `seed`; a recipe may build one of its own.
+
+        Args:
+            vocabulary: Its words.
+            device: Where to put it.
+        """
+        return build_model(self.model, vocabulary, seed=self.seed, device=device)
+
+    def build_loss(self) -> nn.Module:
+        """What maps video (G, D) and text (G, P, D) of the global batch to the loss, made of `objective`.
+
+        The embeddings have been gathered from all processes, normalised and scaled; a recipe may have a loss
+        of its own.
+        """
+        return build_objective(self.objective, clips_per_video=self.data.sampling.clips_per_video)
+
     def train(self, run: Path, *, resume: bool = False) -> TrainingResult:
         """Train from the first step to the last, or from where an interrupted run stands.
 
@@ -126,7 +161,7 @@ class NarratedRecipe:
             bad = BadItems()  # of a resumed run too: the checkpoint knows how often each was met until then
             recipe = self._with_paths()
             try:
-                videos = find_corpus(recipe.data, bad=bad)
+                videos = recipe.find_videos(bad)
                 return recipe._train_on(videos, run, device=device, resume=resumed, bad=bad)
             except TooManyBadItemsError as error:
                 bad.write(table)
@@ -183,9 +218,10 @@ class NarratedRecipe:
     ) -> StartingPoint:
         """The model as the run begins with it; that of a run to resume comes from its folder."""
         if resume:
-            return StartingPoint.of_run(run, self.model, init=self.init, seed=self.seed, device=device)
+            return StartingPoint.of_run(run, self._network_on(device), init=self.init, device=device)
         if self.init is None:
-            return StartingPoint.random(self.data, self.model, videos, seed=self.seed, device=device)
+            words = build_vocabulary(self.data, videos, lower_case=self.model.lower_case)
+            return StartingPoint.random(words, self._network_on(device))
         [default] = [part.default_factory for part in fields(self) if part.name == "model"]
         if self.model != default() or self.data.vocabulary is not None:  # type: ignore[operator]
             _log.warning(
@@ -193,6 +229,9 @@ class NarratedRecipe:
                 " have no effect"
             )
         return StartingPoint.of_weights(self.init, device=device)
+
+    def _network_on(self, device: torch.device) -> Callable[[Vocabulary], TrainableDualEncoder]:
+        return lambda vocabulary: self.build_network(vocabulary, device)
 
     def _trainer(
         self, start: StartingPoint, dataset: NarratedDataset, run: Path, report: LoadingReport
@@ -207,7 +246,7 @@ class NarratedRecipe:
             report=report,
         )
         return Trainer(
-            build_task(model, self.objective, clips_per_video=self.data.sampling.clips_per_video),
+            build_task(model, self.build_loss(), self.objective),
             self.optim,
             config=self.trainer,
             data=data,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
@@ -10,18 +10,19 @@ from typing import Self, cast
 import torch
 from torch import nn
 
-from narravid.data.corpus import NarratedVideo
 from narravid.errors import CheckpointError
 from narravid.models.hub import save_model
 from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.protocols import Model
-from narravid.recipes.narrated import TrainableDualEncoder, build_model, build_vocabulary
-from narravid.recipes.narrated_config import NarratedDataConfig, NarratedModelConfig
+from narravid.recipes.narrated import TrainableDualEncoder
 from narravid.text.words import Vocabulary
 
 __all__ = ["INITIAL_FOLDER", "StartingPoint"]
 
 VOCABULARY_NAME = "vocabulary.json"
+Build = Callable[[Vocabulary], TrainableDualEncoder]
+"""Makes a dual encoder with random weights for some words."""
+
 INITIAL_FOLDER = "initial_model"
 """The weights that a run was begun with, in its folder, so that it goes on wherever they came from."""
 
@@ -39,23 +40,9 @@ class StartingPoint:
     vocabulary: Vocabulary | None
 
     @classmethod
-    def random(
-        cls,
-        data: NarratedDataConfig,
-        model: NarratedModelConfig,
-        videos: Sequence[NarratedVideo],
-        *,
-        seed: int,
-        device: torch.device,
-    ) -> Self:
-        """Random weights, and the vocabulary that is given or one of the words of the captions.
-
-        Raises:
-            NarravidError: As `build_vocabulary`.
-            ValueError: As `build_model`.
-        """
-        vocabulary = build_vocabulary(data, videos, lower_case=model.lower_case)
-        return cls(build_model(model, vocabulary, seed=seed, device=device), vocabulary)
+    def random(cls, vocabulary: Vocabulary, build: Build) -> Self:
+        """Random weights for the words that were found for this run."""
+        return cls(build(vocabulary), vocabulary)
 
     @classmethod
     def of_weights(cls, init: str | Path, *, device: torch.device) -> Self:
@@ -73,9 +60,7 @@ class StartingPoint:
         return cls(model, None)
 
     @classmethod
-    def of_run(
-        cls, run: Path, model: NarratedModelConfig, *, init: str | None, seed: int, device: torch.device
-    ) -> Self:
+    def of_run(cls, run: Path, build: Build, *, init: str | None, device: torch.device) -> Self:
         """What a run was begun with, from its folder.
 
         Raises:
@@ -83,8 +68,7 @@ class StartingPoint:
         """
         if init is not None:
             return cls.of_weights(run / INITIAL_FOLDER, device=device)
-        vocabulary = Vocabulary.load(run / VOCABULARY_NAME)
-        return cls(build_model(model, vocabulary, seed=seed, device=device), vocabulary)
+        return cls.random(Vocabulary.load(run / VOCABULARY_NAME), build)
 
     def save(self, run: Path) -> None:
         """Write what `of_run` needs into a run folder."""
