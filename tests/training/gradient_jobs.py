@@ -151,9 +151,22 @@ def gradient_of(case: Case, *, micro_batch_size: int | None) -> dict[str, torch.
     return found | {f"state {name}": buffer.clone() for name, buffer in task.named_buffers()}
 
 
-def run_all() -> dict[str, dict[str, torch.Tensor]]:
-    """Every case, whole and in cached micro-batches."""
-    return {
+def refusal(**settings: Any) -> str:
+    """What a step says of shares that give different numbers of micro-batches."""
+    task, batch = classification(distributed.rank(), distributed.world_size())
+    config = TrainerConfig(micro_batch_size=MICRO_BATCH_SIZE, **settings)
+    optimizer = torch.optim.SGD(task.parameters(), lr=0.0)
+    try:
+        TrainingStep(task, optimizer, config=config, dtype="float32", max_grad_norm=None)(batch)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def run_all() -> dict[str, Any]:
+    """Every case, whole and in cached micro-batches, and what is refused."""
+    refusals = [refusal(micro_batches="accumulated"), refusal(batch_norm="synchronised")]
+    return {"refusals": refusals} | {
         f"{name}, micro-batches of {size}": gradient_of(case, micro_batch_size=size)
         for name, case in CASES.items()
         for size in (None, MICRO_BATCH_SIZE)

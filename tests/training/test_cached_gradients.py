@@ -18,10 +18,6 @@ from narravid.training.step import StepFailedError, TrainingStep
 NUM_ITEMS = 10
 
 
-def tower(dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 5))
-
-
 class PairTask(Task[torch.Tensor]):
     """Both halves of a vector through a network each, with a learned scale in the objective."""
 
@@ -153,6 +149,24 @@ def test_a_task_without_halves_can_be_accumulated_but_not_cached():
     task = StepOnly()
     step_on(task, torch.ones(4, 1), micro_batch_size=2, micro_batches="accumulated")
     assert float(task.weight.grad) == pytest.approx(1.0)
+
+
+def test_a_task_without_halves_cannot_be_compiled():
+    with pytest.raises(ValueError, match="StepOnly has no embed and objective, and embed is what compile"):
+        step_on(StepOnly(), torch.ones(4, 1), compile=True)
+
+
+class WithPenalty(PairTask):
+    def training_step(self, batch):
+        values = super().training_step(batch)
+        return {**values, "loss": values["loss"] + 3 * self.log_scale}
+
+
+def test_a_step_of_its_own_is_what_a_task_is_trained_on(batch):
+    plain, penalised = PairTask(), WithPenalty()
+    step_on(plain, batch)
+    step_on(penalised, batch)
+    assert float(penalised.log_scale.grad - plain.log_scale.grad) == pytest.approx(3.0)
 
 
 def half_precision_step(task, **config):

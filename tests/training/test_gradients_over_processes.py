@@ -52,3 +52,10 @@ def test_every_process_has_the_gradient_of_one(one, many, name, size):
 @pytest.mark.parametrize("name", NAMES)
 def test_cached_micro_batches_give_the_gradient_of_the_batch(one, name, size):
     check(gradient_jobs.gradient_of(gradient_jobs.CASES[name], micro_batch_size=size), one[name])
+
+
+def test_pieces_that_meet_those_of_other_processes_must_be_as_many(many):
+    """Otherwise a process would wait for ever."""
+    for result in many:
+        assert len(result["refusals"]) == 2
+        assert all("micro-batches, which must be equal" in said for said in result["refusals"])

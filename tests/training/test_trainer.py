@@ -149,6 +149,28 @@ def test_what_the_data_met_after_the_checkpoint_is_not_counted_twice(tmp_path, l
     assert met.num_batches == 6
 
 
+def test_what_processes_met_that_are_no_longer_there_stays(tmp_path):
+    """Two processes began the run; one goes on with it, is stopped after a checkpoint, and goes on again."""
+    first, others = counted(Met(tmp_path), last_step=3), []
+    with pytest.raises(OSError, match="the disk is gone"):
+        make_trainer(tmp_path, LineTask(), data=first, checkpoint_every_steps=2).fit()
+    state = checkpoint.load_checkpoint(checkpoint.checkpoint_path(tmp_path, 2))
+    state["random"] *= 2
+    state["data"].append({"num_batches": 40})
+    checkpoint.save_checkpoint(tmp_path, state)
+    for last_step in (5, 99):
+        met = Met(tmp_path)
+        met.write = others.append
+        try:
+            make_trainer(
+                tmp_path, LineTask(), data=counted(met, last_step=last_step), checkpoint_every_steps=2
+            ).fit(resume=True)
+        except OSError:
+            assert last_step == 5
+    assert met.num_batches == 6
+    assert others == [[{"num_batches": 40}]] * 4
+
+
 def test_a_checkpoint_without_a_record_is_gone_on_with(tmp_path):
     make_trainer(tmp_path, LineTask(), num_steps=6, checkpoint_every_steps=2).fit()
     checkpoint.checkpoint_path(tmp_path, 6).unlink()
@@ -304,6 +326,13 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(tmp_pat
         make_trainer(tmp_path / "run", LineTask()).fit(dtype="bf16")
     with pytest.raises(ValueError, match="warmup_steps is 9"):
         make_trainer(tmp_path / "run", LineTask(), optim=OptimConfig(warmup_steps=9))
+    with pytest.raises(ConfigError, match="none before its end: set --trainer.evaluate-every-steps"):
+        make_trainer(
+            tmp_path / "run",
+            LineTask(),
+            optim=OptimConfig(schedule="plateau"),
+            evaluation=Evaluation(lambda: {"R@1": 0.5}, "R@1"),
+        )
     frozen = LineTask().requires_grad_(False)
     with pytest.raises(ValueError, match="every parameter is frozen"):
         make_trainer(tmp_path / "run", frozen)

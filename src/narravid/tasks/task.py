@@ -42,7 +42,8 @@ class Task(nn.Module, ABC, Generic[BatchT]):
 
         Args:
             embeddings: As `embed` gives them, of all items of this process.
-            batch: The items.
+            batch: The items; in cached micro-batches they stay where they are and only the embeddings are on
+                the model's device.
 
         Returns:
             Scalars: `loss` is the one to minimise and equal on every process; others are to be logged.

@@ -30,7 +30,8 @@ class Optimisation:
         config: Optimiser and schedule.
         num_steps: Steps in the whole run.
         steps_per_epoch: Steps in one epoch.
-        evaluation: What a schedule that goes by the evaluation goes by.
+        evaluation: What a schedule that goes by the evaluation goes by; None where there is none before the
+            end.
 
     Attributes:
         optimizer: Moves the weights.
@@ -53,7 +54,9 @@ class Optimisation:
         num_warmup_steps(config, num_steps)
         if config.schedule == "plateau" and evaluation is None:
             raise ConfigError(
-                "schedule plateau goes by the evaluation, and this run has none", key="schedule"
+                "schedule plateau goes by the evaluation, and this run has none before its end: set"
+                " --trainer.evaluate-every-steps",
+                key="schedule",
             )
         self.optimizer = build_optimizer(config, network.named_parameters())
         self.max_grad_norm = config.max_grad_norm

@@ -50,13 +50,16 @@ def shares_of_processes(record: DataRecord | None) -> dict[str, list[Any]]:
     return {name: [share[name] for share in shares] for name in own}
 
 
-def restore_own_share(state: Mapping[str, Any], record: DataRecord | None) -> list[Mapping[str, Any]]:
+def restore_own_share(
+    state: Mapping[str, Any], record: DataRecord | None
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Give this process back what it had to itself.
 
     With another number of processes than when it was saved, random layers draw other numbers from here on.
 
     Returns:
-        On the first process, what the other ones had met in their data until then.
+        On the first process, what the other ones had met in their data until then; and of that what no
+        process goes on with, because there is another number of them now or was before.
     """
     rank, randoms, met = distributed.rank(), state["random"], state["data"]
     same_number = len(randoms) == distributed.world_size()
@@ -64,7 +67,11 @@ def restore_own_share(state: Mapping[str, Any], record: DataRecord | None) -> li
         checkpoint.restore_random_state(randoms[rank])
     if record is not None and (same_number or rank == 0) and met[rank] is not None:
         record.load_state_dict(met[rank])
-    return [other for other in met[1:] if other is not None] if rank == 0 else []
+    if rank > 0:
+        return [], []
+    left = met[len(randoms) :] if same_number else met[1:]
+    others, left_over = ([own for own in some if own is not None] for some in (met[1:], left))
+    return others, left_over
 
 
 def newest_state(run: Path) -> dict[str, Any] | None:

@@ -38,7 +38,8 @@ class TrainingStep(Generic[BatchT]):
         scaler: Scale of the loss for float16; its state belongs into checkpoints.
 
     Raises:
-        ValueError: If micro-batches are to be cached for a task that has no `embed` and `objective`.
+        ValueError: If micro-batches are to be cached, or the network compiled, for a task that has no `embed`
+            and `objective`.
     """
 
     def __init__(
@@ -63,6 +64,11 @@ class TrainingStep(Generic[BatchT]):
             raise ValueError(
                 f"{type(task).__name__} has no embed and objective, which cached micro-batches need: set"
                 " micro_batches to accumulated, or micro_batch_size to None"
+            )
+        if config.compile and not self._has_halves:
+            raise ValueError(
+                f"{type(task).__name__} has no embed and objective, and embed is what compile translates: set"
+                " compile to False"
             )
         self._embed: Embed | None = cast(Any, task).embed if self._has_halves else None
         if config.compile and self._embed is not None:
@@ -113,6 +119,8 @@ class TrainingStep(Generic[BatchT]):
             self._send_back(values["loss"])
             return values
         pieces = batch.split(size)
+        if self._config.micro_batches == "accumulated" or self._config.batch_norm == "synchronised":
+            _check_equal_numbers(len(pieces))
         if self._config.micro_batches == "cached":
             # The whole batch stays where it is: it may be larger than the device.
             return cached_backward(
@@ -125,12 +133,6 @@ class TrainingStep(Generic[BatchT]):
         return self._accumulate(pieces, len(batch))
 
     def _accumulate(self, pieces: Any, num_items: int) -> dict[str, torch.Tensor]:  # noqa: ANN401 - split's own
-        counts = distributed.gather_objects(len(pieces))
-        if len(set(counts)) > 1:
-            raise ValueError(
-                f"the processes' shares of the batch give {counts} micro-batches, which must be equal:"
-                " choose a batch size that the number of processes divides"
-            )
         means: dict[str, torch.Tensor] = {}
         for piece in pieces:
             values = self._forward(piece.to(self._device))
@@ -141,7 +143,7 @@ class TrainingStep(Generic[BatchT]):
         return means
 
     def _forward(self, batch: BatchT) -> Mapping[str, torch.Tensor]:
-        if self._embed is not None:
+        if self._config.compile:
             return self._objective(self._embedded(batch), batch)
         with self._autocast():
             return self._task.training_step(batch)
@@ -162,6 +164,16 @@ class TrainingStep(Generic[BatchT]):
 
     def _send_back(self, loss: torch.Tensor) -> None:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+
+def _check_equal_numbers(num_pieces: int) -> None:
+    """Where pieces meet those of other processes, one process with more of them would wait in vain."""
+    counts = distributed.gather_objects(num_pieces)
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"the processes' shares of the batch give {counts} micro-batches, which must be equal:"
+            " choose a batch size that the number of processes divides"
+        )
 
 
 def _as_numbers(values: Mapping[str, torch.Tensor]) -> dict[str, float]:

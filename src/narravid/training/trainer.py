@@ -97,7 +97,7 @@ class Trainer(Generic[BatchT]):
             optim,
             num_steps=self.num_steps,
             steps_per_epoch=data.steps_per_epoch,
-            evaluation=evaluation,
+            evaluation=evaluation if config.evaluate_every_steps else None,
         )
         self._device = next(network.parameters()).device
         self._average = None if config.ema_decay is None else WeightAverage(network, decay=config.ema_decay)
@@ -107,6 +107,7 @@ class Trainer(Generic[BatchT]):
         self._window = MeanWindow()
         self._progress = RunProgress()
         self._met_by_others: list[Mapping[str, Any]] = []
+        self._met_by_former: list[Mapping[str, Any]] = []
 
     def _judged_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self._average is None else self._average.applied()
@@ -174,7 +175,9 @@ class Trainer(Generic[BatchT]):
     def _loop(self, step: TrainingStep[BatchT], reports: Reports, seed: int) -> None:
         if self._config.evaluate_at_start and self._evaluation is not None and self.step == 0:
             self._task.eval()
-            reports.write({**self._place("evaluation"), **self._best.measure()})
+            with reports.meter.pausing():
+                metrics = self._best.measure()
+            reports.write({**self._place("evaluation"), **metrics})
         self._task.train()
         with ExitStack() as at_the_end, closing(self._data.stream(self.step)) as batches:
             at_the_end.callback(self._record)
@@ -223,6 +226,7 @@ class Trainer(Generic[BatchT]):
             return
         shares = shares_of_processes(self._data.record)
         if distributed.rank() == 0:
+            shares["data"] += self._met_by_former
             self._met_by_others = [met for met in shares["data"][1:] if met is not None]
             self._record()
             checkpoint.save_checkpoint(self._run, {**self._state(step), **shares})
@@ -293,4 +297,4 @@ class Trainer(Generic[BatchT]):
             )
         load_parts(self._parts(step), state, path)
         self._progress.load_state_dict(state["progress"], step=state["step"])
-        self._met_by_others = restore_own_share(state, self._data.record)
+        self._met_by_others, self._met_by_former = restore_own_share(state, self._data.record)
