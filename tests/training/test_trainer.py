@@ -333,6 +333,8 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(tmp_pat
             optim=OptimConfig(schedule="plateau"),
             evaluation=Evaluation(lambda: {"R@1": 0.5}, "R@1"),
         )
+    with pytest.raises(ConfigError, match="does nothing in a compiled network"):
+        make_trainer(tmp_path / "run", LineTask(), compile=True, activation_checkpointing=True)
     frozen = LineTask().requires_grad_(False)
     with pytest.raises(ValueError, match="every parameter is frozen"):
         make_trainer(tmp_path / "run", frozen)

@@ -145,6 +145,8 @@ class AlignmentTask(Task[WindowBatch]):
         masks = (batch.feature_mask, batch.text_mask)
         return model.encode(batch.features, text, masks=masks, position_starts=starts)
 
+    # What is compiled for the seed of one step fits no other step.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _position_starts(self, num_seconds: int) -> tuple[int, int]:
         """Where the seconds and the sentences begin.
 

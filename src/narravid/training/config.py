@@ -108,7 +108,8 @@ class TrainerConfig:
             passes) or the mean of their own gradients (accumulated, fewer negatives for each).
         ema_decay: Decay of an average of the weights, which is then evaluated and exported; None for none.
         batch_norm: Statistics that batch normalisation trains with.
-        activation_checkpointing: Compute activations again in the backward pass instead of keeping them.
+        activation_checkpointing: Compute activations again in the backward pass instead of keeping them; not
+            together with compile.
         compile: Whether torch.compile translates the network first; takes about a minute and a C++ compiler.
         trackers: Who is told of the numbers besides log.jsonl; None for TensorBoard where it is installed.
 

@@ -21,8 +21,8 @@ def prepare_network(network: nn.Module, config: TrainerConfig) -> None:
         config: The settings.
 
     Raises:
-        ConfigError: If batch normalisation is to be synchronised where PyTorch cannot, or there is nothing
-            whose activations could be computed again.
+        ConfigError: If batch normalisation is to be synchronised where PyTorch cannot, or activations are
+            to be computed again where none can be.
     """
     if config.batch_norm == "frozen":
         freeze_batch_norm(network)
@@ -35,6 +35,11 @@ def prepare_network(network: nn.Module, config: TrainerConfig) -> None:
                 key="trainer.batch_norm",
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    if config.activation_checkpointing and config.compile:
+        raise ConfigError(
+            "activation_checkpointing does nothing in a compiled network; leave it or compile off",
+            key="trainer.activation_checkpointing",
+        )
     if config.activation_checkpointing and checkpoint_activations(network) == 0:
         raise ConfigError(
             "activation_checkpointing: this network has no blocks that it is known to work for; leave it off",
