@@ -168,5 +168,11 @@ def test_what_does_not_fit_is_told(features, first, tmp_path):
     model = dataclasses.replace(recipe.model, sentences_from=str(first))
     with pytest.raises(CheckpointError, match="model.sentences_from needs an S3D dual encoder"):
         dataclasses.replace(recipe, model=model).train(tmp_path / "run")
+    model = dataclasses.replace(recipe.model, max_positions=recipe.data.sampling.window_seconds - 1)
+    with pytest.raises(
+        ConfigError, match=r"window_seconds is \d+, and the aligner has positions for \d+ sec"
+    ):
+        dataclasses.replace(recipe, model=model).train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\]"):
         AlignmentObjectiveConfig(momentum=2.0)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from narravid import distributed
-from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
+from narravid.bad_items import BAD_ITEMS_NAME, BadItems
 from narravid.batches import CaptionedBatch, LabelledBatch
 from narravid.config import to_dict
 from narravid.data.drawing import ClipDataset
@@ -24,9 +24,10 @@ from narravid.data.loader import LoadingReport, clip_loader
 from narravid.data.order import BatchOrder
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
 from narravid.errors import ConfigError
-from narravid.files import read_json, write_json
+from narravid.files import read_json
 from narravid.models.hub import load, save_model
 from narravid.protocols import Model, PixelDualEncoder
+from narravid.recipes.beginning import bad_items_named, begin_run, refuse_frozen_noise
 from narravid.recipes.clip_config import ClipDataConfig
 from narravid.recipes.corpus import CORPUS_NAME
 from narravid.recipes.devices import pick_device
@@ -35,7 +36,7 @@ from narravid.recipes.starting_point import INITIAL_FOLDER
 from narravid.tasks.task import Task
 from narravid.training.config import Evaluation, Precision, TrainerConfig, TrainingData, TrainingResult
 from narravid.training.optim_config import OptimConfig
-from narravid.training.run import create_run, refuse_existing_run
+from narravid.training.run import refuse_existing_run
 from narravid.training.trainer import Trainer
 from narravid.types import ClipSpec
 from narravid.video.watched import WatchedDecoder
@@ -85,6 +86,7 @@ class ClipRecipe(ABC, Generic[FoundT, BatchT]):
     data: ClipDataConfig
     optim: OptimConfig
     trainer: TrainerConfig
+    init: str | None
     seed: int
     device: str
     dtype: Precision
@@ -129,22 +131,17 @@ class ClipRecipe(ABC, Generic[FoundT, BatchT]):
         Raises:
             NarravidError: If anything needed is absent or does not fit; as a rule before the work begins.
         """
+        refuse_frozen_noise(self.trainer, init=self.init)
         device = pick_device(self.device)
         with joined_run(device, run, resume=resume) as resumed:
             if not resumed:
                 refuse_existing_run(run)
             bad = BadItems()  # of a resumed run too: the checkpoint knows how often each was met until then
             recipe = self._with_paths()
-            try:
+            with bad_items_named(run, bad):
                 found = recipe._find()
                 _count_missing(found, bad, max_bad_share=recipe.data.max_bad_share)
                 return recipe._train_on(found, run, device=device, resume=resumed, bad=bad)
-            except TooManyBadItemsError as error:
-                table = run / BAD_ITEMS_NAME
-                bad.write(table)
-                raise TooManyBadItemsError(
-                    f"{error}; all of them are in {table}; data.max_bad_share sets how many are borne"
-                ) from error
 
     def _train_on(
         self, found: FoundT, run: Path, *, device: torch.device, resume: bool, bad: BadItems
@@ -153,7 +150,6 @@ class ClipRecipe(ABC, Generic[FoundT, BatchT]):
         described = _describe(found.samples)
         if resume:
             _refuse_other_samples(run, described)
-        if resume:
             model = cast(nn.Module, load(run / INITIAL_FOLDER, device=device))
         else:
             model = self._new_model(found, device)
@@ -163,11 +159,13 @@ class ClipRecipe(ABC, Generic[FoundT, BatchT]):
         with closing(self._dataset(found, model, source, spec)) as dataset:
             trainer = self._trainer(found, model, dataset, run=run, report=report)
             if not resume:
-                refuse_existing_run(run)  # again: decoding into memory takes long, another run may have begun
-                if distributed.rank() == 0:
-                    save_model(cast(Model, model), run / INITIAL_FOLDER)
-                    write_json(run / CORPUS_NAME, described)
-                create_run(run, recipe=self.name, config=to_dict(self))
+                begin_run(
+                    run,
+                    recipe=self.name,
+                    config=to_dict(self),
+                    corpus=described,
+                    save_start=lambda folder: save_model(cast(Model, model), folder / INITIAL_FOLDER),
+                )
             result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
         if bad or report.num_padded_clips:
             _log.warning(report.summary())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from narravid.bad_items import BadItems
@@ -174,8 +174,12 @@ def describe_corpus(videos: Sequence[NarratedVideo]) -> dict[str, object]:
     }
 
 
-def refuse_another_corpus(run: Path, videos: Sequence[NarratedVideo]) -> None:
+def refuse_another_corpus(run: Path, now: Mapping[str, object]) -> None:
     """Make sure that a run goes on with the videos and captions that it began with.
+
+    Args:
+        run: The run folder.
+        now: Those that are there, described as by `describe_corpus`.
 
     Raises:
         ConfigError: If they have changed, or nothing is known of them.
@@ -183,7 +187,7 @@ def refuse_another_corpus(run: Path, videos: Sequence[NarratedVideo]) -> None:
     path = run / CORPUS_NAME
     if not path.is_file():
         raise ConfigError(f"{path}, which says what the run is trained on, is gone; put it back")
-    begun, now = read_json(path), describe_corpus(videos)
+    begun = read_json(path)
     if begun != now:
         raise ConfigError(
             f"the videos or captions have changed since {run} began ({begun['num_videos']} videos with"

@@ -7,6 +7,7 @@ SGD at 0.1 for 300 epochs, the text encoder frozen until epoch 150.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,8 @@ from narravid.video.transforms import Augmentation
 __all__ = ["RECIPE_NAME", "CPDRecipe"]
 
 RECIPE_NAME = "cpd"
+
+_log = logging.getLogger(__name__)
 
 TEXT_ENCODER = ParameterGroup("model.text.encoder", lr=3e-5, first_epoch=150, schedule="constant")
 """First only the rest learns, then the pre-trained text encoder is fine-tuned with it."""
@@ -177,6 +180,10 @@ class CPDRecipe(ClipRecipe[FoundCaptions, CaptionedBatch]):
 
     def _new_model(self, found: FoundCaptions, device: torch.device) -> nn.Module:
         if self.init is not None:
+            if self.model != CPDModelConfig():
+                _log.warning(
+                    "init brings its own network, words and clips: the options of model have no effect"
+                )
             return cast(nn.Module, StartingPoint.of_weights(self.init, device=device).model)
         if self.model.text_init is None:
             self._refuse_frozen_noise()

@@ -13,13 +13,11 @@ from narravid.data.feature_corpus import FeaturedVideo, FoundFeatures
 from narravid.data.feature_files import FeatureTracks
 from narravid.data.fingerprint import CorpusFingerprint
 from narravid.errors import ConfigError
-from narravid.files import read_json
-from narravid.recipes.corpus import CORPUS_NAME
 from narravid.text.captions import Caption
 from narravid.text.words import Vocabulary
 from narravid.types import Span
 
-__all__ = ["FeatureData", "build_words", "existing", "refuse_other_data", "usable_videos"]
+__all__ = ["FeatureData", "build_words", "existing", "usable_videos"]
 
 _log = logging.getLogger(__name__)
 
@@ -119,21 +117,3 @@ def build_words(path: Path | None, data: FeatureData, *, lower_case: bool, min_c
         return Vocabulary.from_captions(texts, min_count=min_count, lower_case=lower_case)
     except ValueError as error:
         raise ConfigError(f"no vocabulary can be built from the captions: {error}") from error
-
-
-def refuse_other_data(run: Path, data: FeatureData) -> None:
-    """Make sure that a run goes on with the captions that it began with.
-
-    Raises:
-        ConfigError: If they have changed, or nothing is known of them.
-    """
-    path = run / CORPUS_NAME
-    if not path.is_file():
-        raise ConfigError(f"{path}, which says what the run is trained on, is gone; put it back")
-    begun, now = read_json(path), data.describe()
-    if begun != now:
-        raise ConfigError(
-            f"the videos or captions have changed since {run} began ({begun['num_videos']} videos with"
-            f" {begun['num_captions']} captions then, {now['num_videos']} with {now['num_captions']} now);"
-            " put them back, or start a new run"
-        )

@@ -12,24 +12,24 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 
 from narravid import distributed
-from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
+from narravid.bad_items import BAD_ITEMS_NAME, BadItems
 from narravid.config import check_choices, to_dict
 from narravid.data.feature_drawing import FeatureDataset, feature_loader
 from narravid.data.loader import LoadingReport
 from narravid.data.order import BatchOrder
 from narravid.errors import ConfigError
-from narravid.files import write_json
 from narravid.models.hub import load, save_model
 from narravid.protocols import Model
-from narravid.recipes.corpus import CORPUS_NAME
+from narravid.recipes.beginning import bad_items_named, begin_run
+from narravid.recipes.corpus import refuse_another_corpus
 from narravid.recipes.devices import pick_device
-from narravid.recipes.feature_data import FeatureData, refuse_other_data
+from narravid.recipes.feature_data import FeatureData
 from narravid.recipes.processes import joined_run
 from narravid.recipes.starting_point import INITIAL_FOLDER
 from narravid.tasks.task import Task
 from narravid.training.config import Evaluation, Precision, TrainerConfig, TrainingData, TrainingResult
 from narravid.training.optim_config import OptimConfig
-from narravid.training.run import create_run, refuse_existing_run
+from narravid.training.run import refuse_existing_run
 from narravid.training.trainer import Trainer
 
 __all__ = ["FeatureRecipe", "FeatureRun"]
@@ -126,19 +126,14 @@ class FeatureRecipe(ABC, Generic[BatchT]):
         with joined_run(device, run, resume=resume) as resumed:
             if not resumed:
                 refuse_existing_run(run)
-            recipe, bad, table = self.with_paths(), BadItems(), run / BAD_ITEMS_NAME
-            try:
+            recipe, bad = self.with_paths(), BadItems()
+            with bad_items_named(run, bad):
                 return recipe._train(run, device=device, resume=resumed, bad=bad)
-            except TooManyBadItemsError as error:
-                bad.write(table)
-                raise TooManyBadItemsError(
-                    f"{error}; all of them are in {table}; data.max_bad_share sets how many are borne"
-                ) from error
 
     def _train(self, run: Path, *, device: torch.device, resume: bool, bad: BadItems) -> TrainingResult:
         data = self.find_data(bad)
         if resume:
-            refuse_other_data(run, data)
+            refuse_another_corpus(run, data.describe())
             model: Any = load(run / INITIAL_FOLDER, device=device)
         else:
             model = self.first_model(data)
@@ -155,10 +150,13 @@ class FeatureRecipe(ABC, Generic[BatchT]):
             export=lambda folder: save_model(model, folder),
         )
         if not resume:
-            if distributed.rank() == 0:
-                save_model(model, run / INITIAL_FOLDER)
-                write_json(run / CORPUS_NAME, data.describe())
-            create_run(run, recipe=self.name, config=to_dict(self))
+            begin_run(
+                run,
+                recipe=self.name,
+                config=to_dict(self),
+                corpus=data.describe(),
+                save_start=lambda folder: save_model(model, folder / INITIAL_FOLDER),
+            )
         result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
         if bad:
             _log.warning(report.summary())

@@ -15,18 +15,17 @@ from typing import ClassVar, Literal, Self, cast
 import torch
 from torch import nn
 
-from narravid import distributed
-from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
+from narravid.bad_items import BAD_ITEMS_NAME, BadItems
 from narravid.batches import NarratedBatch
 from narravid.config import check_choices, to_dict
 from narravid.data.corpus import NarratedVideo
 from narravid.data.loader import LoadingReport
 from narravid.data.narrated import NarratedDataset
 from narravid.errors import ConfigError
-from narravid.files import write_json
 from narravid.models.hub import save_model
 from narravid.protocols import Model
-from narravid.recipes.corpus import CORPUS_NAME, describe_corpus, find_corpus, refuse_another_corpus
+from narravid.recipes.beginning import bad_items_named, begin_run, refuse_frozen_noise
+from narravid.recipes.corpus import describe_corpus, find_corpus, refuse_another_corpus
 from narravid.recipes.devices import pick_device
 from narravid.recipes.narrated import (
     TrainableDualEncoder,
@@ -45,7 +44,7 @@ from narravid.tasks.objectives import ObjectiveConfig, build_objective
 from narravid.text.words import Vocabulary
 from narravid.training.config import Precision, TrainerConfig, TrainingResult
 from narravid.training.optim_config import OptimConfig
-from narravid.training.run import create_run, refuse_existing_run
+from narravid.training.run import refuse_existing_run
 from narravid.training.trainer import Trainer
 
 __all__ = ["NarratedRecipe"]
@@ -147,27 +146,16 @@ class NarratedRecipe:
         Raises:
             NarravidError: If anything needed is absent or does not fit; as a rule before the work begins.
         """
-        if self.init is None and self.trainer.batch_norm == "frozen":
-            raise ConfigError(
-                "frozen batch normalisation keeps the statistics of trained weights: name some with --init,"
-                " or set --trainer.batch-norm own to start from random ones",
-                key="init",
-            )
+        refuse_frozen_noise(self.trainer, init=self.init)
         device = pick_device(self.device)
         with joined_run(device, run, resume=resume) as resumed:
             if not resumed:
                 refuse_existing_run(run)
-            table = run / BAD_ITEMS_NAME
             bad = BadItems()  # of a resumed run too: the checkpoint knows how often each was met until then
             recipe = self._with_paths()
-            try:
+            with bad_items_named(run, bad):
                 videos = recipe.find_videos(bad)
                 return recipe._train_on(videos, run, device=device, resume=resumed, bad=bad)
-            except TooManyBadItemsError as error:
-                bad.write(table)
-                raise TooManyBadItemsError(
-                    f"{error}; all of them are in {table}; data.max_bad_share sets how many are borne"
-                ) from error
 
     def _with_paths(self) -> Self:
         """The same with absolute paths; toy worlds that are not there yet are drawn."""
@@ -197,17 +185,19 @@ class NarratedRecipe:
         bad: BadItems,
     ) -> TrainingResult:
         if resume:
-            refuse_another_corpus(run, videos)
+            refuse_another_corpus(run, describe_corpus(videos))
         start = self._starting_point(videos, run, device=device, resume=resume)
         report = LoadingReport(bad=bad, max_bad_share=self.data.max_bad_share, table=run / BAD_ITEMS_NAME)
         with closing(build_dataset(self.data, videos, start.model, num_workers=self.workers)) as dataset:
             trainer = self._trainer(start, dataset, run, report)
             if not resume:
-                refuse_existing_run(run)  # again: decoding into memory takes long, another run may have begun
-                if distributed.rank() == 0:
-                    start.save(run)
-                    write_json(run / CORPUS_NAME, describe_corpus(videos))
-                create_run(run, recipe=self.name, config=to_dict(self))
+                begin_run(
+                    run,
+                    recipe=self.name,
+                    config=to_dict(self),
+                    corpus=describe_corpus(videos),
+                    save_start=start.save,
+                )
             result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
         if bad or report.num_padded_clips:
             _log.warning(report.summary())

@@ -178,6 +178,7 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
 
     def build(self, model: TemporalAligner, data: FeatureData) -> FeatureRun[WindowBatch]:
         """The parts of the run around an aligner."""
+        self._refuse_long_windows(model)
         if self.model.freeze_sentences:
             model.text.requires_grad_(False)
         random_positions = self.objective.random_positions
@@ -197,6 +198,16 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
         )
         evaluation = self._build_evaluation(model)
         return FeatureRun(task, dataset, self.data.batch_size, self.data.max_bad_share, evaluation)
+
+    def _refuse_long_windows(self, model: TemporalAligner) -> None:
+        seconds = self.data.sampling.window_seconds
+        if seconds > model.max_positions:
+            raise ConfigError(
+                f"data.sampling.window_seconds is {seconds}, and the aligner has positions for"
+                f" {model.max_positions} seconds; shorten the windows, or raise model.max_positions of a new"
+                " aligner",
+                key="data.sampling.window_seconds",
+            )
 
     def _tracks(self, folder: Path) -> FolderTracks:
         dim = self.model.features.feature_dim

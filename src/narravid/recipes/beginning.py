@@ -1,0 +1,84 @@
+"""How a run of any recipe begins, and what it says when too many of its files are bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from narravid import distributed
+from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
+from narravid.errors import ConfigError
+from narravid.files import write_json
+from narravid.recipes.corpus import CORPUS_NAME
+from narravid.training.config import TrainerConfig
+from narravid.training.run import create_run, refuse_existing_run
+
+__all__ = ["bad_items_named", "begin_run", "refuse_frozen_noise"]
+
+
+def refuse_frozen_noise(trainer: TrainerConfig, *, init: str | None) -> None:
+    """Frozen batch normalisation needs statistics, which random weights do not have.
+
+    Args:
+        trainer: How the run trains.
+        init: Weights that it starts from.
+
+    Raises:
+        ConfigError: If it is to train on frozen statistics and starts from random weights.
+    """
+    if init is None and trainer.batch_norm == "frozen":
+        raise ConfigError(
+            "frozen batch normalisation keeps the statistics of trained weights: name some with --init,"
+            " or set --trainer.batch-norm own to start from random ones",
+            key="init",
+        )
+
+
+def begin_run(
+    run: Path,
+    *,
+    recipe: str,
+    config: Mapping[str, Any],
+    corpus: Mapping[str, object],
+    save_start: Callable[[Path], None],
+) -> None:
+    """Lay down a new run folder; of several processes the first one does it, the others wait.
+
+    Args:
+        run: The folder; made when absent.
+        recipe: Name of the recipe.
+        config: The recipe's whole configuration in JSON types.
+        corpus: What the batches depend on besides the configuration.
+        save_start: Writes into the folder what the run begins with.
+
+    Raises:
+        ConfigError: If the folder holds a run by now, or cannot be written; nothing in it is touched then.
+    """
+    refuse_existing_run(run)  # again: preparing may take long, and another run may have begun
+    if distributed.rank() == 0:
+        save_start(run)
+        write_json(run / CORPUS_NAME, corpus)
+    create_run(run, recipe=recipe, config=config)
+
+
+@contextmanager
+def bad_items_named(run: Path, bad: BadItems) -> Iterator[None]:
+    """Leave the table of the bad files in the run folder where too many of them end the block.
+
+    Args:
+        run: The run folder.
+        bad: What could not be used so far.
+
+    Raises:
+        TooManyBadItemsError: That of the block; says where the table is and how to bear more.
+    """
+    try:
+        yield
+    except TooManyBadItemsError as error:
+        table = run / BAD_ITEMS_NAME
+        bad.write(table)
+        raise TooManyBadItemsError(
+            f"{error}; all of them are in {table}; data.max_bad_share sets how many are borne"
+        ) from error
