@@ -78,14 +78,14 @@ def run_all() -> dict[str, Any]:
     except ValueError as error:
         results["second_init_error"] = str(error)
 
-    used, unused, frozen = (nn.Parameter(torch.ones(2)) for _ in range(3))
+    used, unused, never_used, frozen = (nn.Parameter(torch.ones(2)) for _ in range(4))
     frozen.requires_grad_(False)
     used.grad = torch.tensor([1.0, 5.0]) * (rank + 1)
     if rank == 0:
         unused.grad = torch.tensor([4.0, 8.0])
-    distributed.average_gradients([used, frozen, unused])
+    distributed.average_gradients([used, frozen, never_used, unused])
     results["averaged"] = [used.grad, unused.grad]
-    results["frozen_untouched"] = frozen.grad is None
+    results["untouched"] = frozen.grad is None and never_used.grad is None
 
     start = rank * CLIPS_PER_PROCESS
     results["task"] = train_once(make_batch(start, start + CLIPS_PER_PROCESS))

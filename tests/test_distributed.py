@@ -51,7 +51,7 @@ def test_a_second_group_is_refused(results):
 def test_gradients_are_averaged_and_an_absent_one_counts_as_zero(results):
     for result in results:
         assert [gradient.tolist() for gradient in result["averaged"]] == [[1.5, 7.5], [2.0, 4.0]]
-        assert result["frozen_untouched"]
+        assert result["untouched"]
 
 
 def test_a_training_step_equals_one_process_with_the_global_batch(results):

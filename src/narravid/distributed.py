@@ -199,18 +199,21 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace each gradient by its mean over all processes; call it between backward and the optimizer step.
 
     Args:
-        parameters: The same parameters in the same order on every process. One that takes gradients but
-            received none on this process counts as zero, so that no process waits for another in vain.
+        parameters: The same parameters in the same order on every process. One that received no gradient on
+            this process, but did on another, counts as zero; one that received none anywhere keeps none, so
+            that an optimiser leaves it alone as it would in one process.
     """
     if world_size() == 1:
         return
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    received = torch.tensor([parameter.grad is not None for parameter in learning], dtype=torch.uint8)
+    dist.all_reduce(received, dist.ReduceOp.MAX)
     gradients = []
-    for parameter in parameters:
-        if not parameter.requires_grad:
-            continue
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        gradients.append(parameter.grad)
+    for parameter, anywhere in zip(learning, received.tolist(), strict=True):
+        if anywhere:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
     for bucket in _buckets(gradients):
         # One message for many small tensors: sent one by one, their latencies add up.
         flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
