@@ -78,7 +78,8 @@ def bad_items_named(run: Path, bad: BadItems) -> Iterator[None]:
         yield
     except TooManyBadItemsError as error:
         table = run / BAD_ITEMS_NAME
-        bad.write(table)
+        if distributed.rank() == 0:  # the table of another process would replace that of all
+            bad.write(table)
         raise TooManyBadItemsError(
             f"{error}; all of them are in {table}; data.max_bad_share sets how many are borne"
         ) from error

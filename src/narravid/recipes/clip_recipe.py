@@ -167,7 +167,7 @@ class ClipRecipe(ABC, Generic[FoundT, BatchT]):
                     save_start=lambda folder: save_model(cast(Model, model), folder / INITIAL_FOLDER),
                 )
             result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
-        if bad or report.num_padded_clips:
+        if distributed.rank() == 0 and (bad or report.num_padded_clips):
             _log.warning(report.summary())
         return result
 

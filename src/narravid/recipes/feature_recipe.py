@@ -158,7 +158,7 @@ class FeatureRecipe(ABC, Generic[BatchT]):
                 save_start=lambda folder: save_model(model, folder / INITIAL_FOLDER),
             )
         result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
-        if bad:
+        if distributed.rank() == 0 and bad:
             _log.warning(report.summary())
         return result
 

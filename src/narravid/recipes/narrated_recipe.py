@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self, cast
 import torch
 from torch import nn
 
+from narravid import distributed
 from narravid.bad_items import BAD_ITEMS_NAME, BadItems
 from narravid.batches import NarratedBatch
 from narravid.config import check_choices, to_dict
@@ -199,7 +200,7 @@ class NarratedRecipe:
                     save_start=start.save,
                 )
             result = trainer.fit(seed=self.seed, dtype=self.dtype, resume=resume)
-        if bad or report.num_padded_clips:
+        if distributed.rank() == 0 and (bad or report.num_padded_clips):
             _log.warning(report.summary())
         return result
 
