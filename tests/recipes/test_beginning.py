@@ -11,6 +11,7 @@ from narravid.bad_items import BadItems, TooManyBadItemsError
 from narravid.errors import ConfigError
 from narravid.recipes.beginning import bad_items_named, begin_run
 from narravid.recipes.cpd import CPDRecipe
+from narravid.recipes.cpd_config import InstanceConfig
 from narravid.recipes.cpd_finetune import CPDFineTuningRecipe
 from narravid.recipes.htm_aa import HTMAADataConfig, HTMAARecipe
 
@@ -57,3 +58,16 @@ def test_too_many_bad_files_are_all_in_the_table(tmp_path):
     ):
         raise TooManyBadItemsError("too many")
     assert "a.mp4,no such file,1" in (tmp_path / "bad_items.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_negatives": 0}, "num_negatives must be at least 1, got 0"),
+        ({"temperature": 0.0}, r"temperature must be positive, got 0\.0"),
+        ({"bank_momentum": 1.0}, r"bank_momentum must lie in \[0, 1\), got 1\.0"),
+    ],
+)
+def test_settings_of_the_memory_are_judged_before_anything_is_read(options, message):
+    with pytest.raises(ValueError, match=message):
+        InstanceConfig(**options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,8 +97,19 @@ class InstanceConfig:
         num_negatives: K, samples drawn from memory for each clip and each caption.
         temperature: Divides the cosines.
         bank_momentum: Share of the old embedding in one that is refreshed.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     num_negatives: int = 16_392
     temperature: float = 0.07
     bank_momentum: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.num_negatives < 1:
+            raise ValueError(f"num_negatives must be at least 1, got {self.num_negatives}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not 0 <= self.bank_momentum < 1:
+            raise ValueError(f"bank_momentum must lie in [0, 1), got {self.bank_momentum}")

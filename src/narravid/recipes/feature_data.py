@@ -90,9 +90,11 @@ def usable_videos(found: FoundFeatures, bad: BadItems, *, max_bad_share: float) 
         found.num_too_long,
     )
     if not found.videos:
+        first = f" (the first, {found.bad[0][0]}: {found.bad[0][1]})" if found.bad else ""
         raise ConfigError(
-            f"no video has features and captions: {len(found.bad)} are bad, {found.num_without_captions} "
-            f"have no captions, {found.num_held_out} are held out, {found.num_too_long} too long",
+            f"no video has features and captions: {len(found.bad)} are bad{first},"
+            f" {found.num_without_captions} have no captions, {found.num_held_out} are held out,"
+            f" {found.num_too_long} too long",
             key="data.captions",
         )
     total = len(found.videos) + len(found.bad)
