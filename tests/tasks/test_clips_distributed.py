@@ -8,6 +8,8 @@ import torch
 from processes import run_in_processes
 from tasks import clip_jobs
 
+pytestmark = pytest.mark.slow  # tests/training/test_gradients_over_processes.py is the quick one
+
 
 @pytest.fixture(scope="module")
 def shares(tmp_path_factory):

@@ -10,6 +10,8 @@ from tasks import feature_jobs
 
 OBJECTIVES = ("ranking", "mil-nce", "stage 1", "stage 2", "head")
 
+pytestmark = pytest.mark.slow  # tests/training/test_gradients_over_processes.py is the quick one
+
 
 @pytest.fixture(scope="module")
 def shares(tmp_path_factory):
