@@ -226,6 +226,17 @@ def test_bfloat16_runs_the_forward_pass_under_autocast_with_float32_weights(tmp_
     assert set(other.dtypes) == {torch.float32}
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_type_that_the_processor_imitates_is_warned_of(tmp_path, caplog, dtype):
+    make_trainer(tmp_path, LineTask()).fit(dtype=dtype)
+    instructions = torch.ops.mkldnn
+    kinds = {
+        "bfloat16": instructions._is_mkldnn_bf16_supported,
+        "float16": instructions._is_mkldnn_fp16_supported,
+    }
+    assert (f"this processor imitates {dtype}" in caplog.text) != bool(kinds[dtype]())
+
+
 def scripted(values, task, seen):
     remaining = iter(values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, Generic, cast
@@ -12,12 +13,15 @@ from torch import nn
 from narravid import distributed
 from narravid.training.cached_gradients import Embed, cached_backward
 from narravid.training.config import BatchT, Precision, TrainableTask, TrainerConfig
+from narravid.training.precision import is_imitated
 
 __all__ = ["StepFailedError", "TrainingStep"]
 
 LOW_PRECISION = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SMALLEST_LOSS_SCALE = 1.0
 """Where gradients overflow even at this scale of the loss, scaling does not help."""
+
+_log = logging.getLogger(__name__)
 
 
 class StepFailedError(ArithmeticError):
@@ -58,6 +62,8 @@ class TrainingStep(Generic[BatchT]):
         self._config = config
         self._dtype = dtype
         self._max_grad_norm = max_grad_norm
+        if is_imitated(dtype, self._device):
+            _log.warning("this processor imitates %s, which is several times slower than float32", dtype)
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=dtype == "float16")
         self._has_halves = hasattr(task, "embed") and hasattr(task, "objective")
         if config.micro_batch_size is not None and config.micro_batches == "cached" and not self._has_halves:
