@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from narravid.data.corpus import NarratedVideo
-from narravid.data.loader import clip_loader
+from narravid.data.loader import load_batches
 from narravid.data.narrated import ClipSampling, NarratedDataset
 from narravid.data.order import BatchOrder
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
@@ -82,7 +82,7 @@ def microseconds_per_clip(
     with closing(dataset):
         for epoch in range(num_epochs + 1):
             began = time.perf_counter()
-            batches = clip_loader(dataset, order, epoch=epoch, num_workers=num_workers)
+            batches = load_batches(dataset, order, epoch=epoch, num_workers=num_workers)
             num_clips = sum(len(batch.clips) for batch in batches)
             figures.append(1e6 * (time.perf_counter() - began) / num_clips)
     return statistics.median(figures[1:])

@@ -52,9 +52,9 @@ class FrameRecipe(MILNCERecipe):
 
     name: ClassVar[str] = "frames"
 
-    def build_network(self, vocabulary: Vocabulary, device: torch.device) -> FrameEncoder:
+    def build_network(self, vocabulary: Vocabulary) -> FrameEncoder:
         """Random weights for the words of the captions."""
-        return build_model(self.model, vocabulary, seed=self.seed, device=device, model_class=FrameEncoder)
+        return build_model(self.model, vocabulary, seed=self.seed, model_class=FrameEncoder)
 
 
 if __name__ == "__main__":

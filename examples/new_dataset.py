@@ -28,7 +28,7 @@ class NotesRecipe(MILNCERecipe):
 
     name: ClassVar[str] = "notes"
 
-    def find_videos(self, bad: BadItems) -> Sequence[NarratedVideo]:
+    def find_data(self, bad: BadItems) -> Sequence[NarratedVideo]:
         """The videos that there are notes for, by name; those that are not there count as bad."""
         captions = defaultdict(list)
         with self.data.captions.open(encoding="utf-8", newline="") as file:

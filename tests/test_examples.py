@@ -100,7 +100,7 @@ def test_notes_become_captions_and_absent_videos_are_counted(tmp_path, videos):
     replace(recipe, data=data).train(tmp_path)
     assert [entry["step"] for entry in read_log(tmp_path)] == [1, 2, 3]
     assert 'gone.mp4,"there are notes for it' in (tmp_path / "bad_items.csv").read_text()
-    vocabulary = (tmp_path / "vocabulary.json").read_text()
+    vocabulary = (tmp_path / "initial_model" / "vocabulary.json").read_text()
     assert '"note"' in vocabulary
     assert '"ground"' not in vocabulary  # a word of the transcripts beside the videos
     assert isinstance(recipe.data, NarratedDataConfig)

@@ -11,7 +11,8 @@ import torch
 from data.placed_clips import PlacedClips
 from narravid.bad_items import BadItems, TooManyBadItemsError
 from narravid.data.captioned import CaptionedClip, CaptionedDataset, instagram_clips
-from narravid.data.loader import LoadingReport, clip_loader
+from narravid.data.loader import load_batches
+from narravid.data.loading_report import LoadingReport
 from narravid.data.order import BatchOrder
 from narravid.errors import AnnotationError
 from narravid.types import ClipSpec
@@ -56,7 +57,7 @@ def test_a_part_of_instagram_is_read_with_its_files(tmp_path):
 def test_batches_hold_clip_caption_and_number_of_each_sample(num_workers):
     dataset = dataset_of()
     order = BatchOrder(7, 3, seed=5)
-    batches = list(clip_loader(dataset, order, epoch=2, num_workers=num_workers))
+    batches = list(load_batches(dataset, order, epoch=2, num_workers=num_workers))
     visited = [index for indexes in order.batches(2) for index in indexes]
     assert [len(batch) for batch in batches] == [3, 3]
     assert torch.cat([batch.indices for batch in batches]).tolist() == visited
@@ -70,9 +71,9 @@ def test_batches_hold_clip_caption_and_number_of_each_sample(num_workers):
 
 def test_two_processes_load_what_one_does():
     dataset = dataset_of()
-    [whole, _] = clip_loader(dataset, BatchOrder(7, 3, seed=5), epoch=0)
+    [whole, _] = load_batches(dataset, BatchOrder(7, 3, seed=5), epoch=0)
     parts = [
-        next(iter(clip_loader(dataset, BatchOrder(7, 3, 5, rank=rank, world_size=2), epoch=0)))
+        next(iter(load_batches(dataset, BatchOrder(7, 3, 5, rank=rank, world_size=2), epoch=0)))
         for rank in range(2)
     ]
     assert [len(part) for part in parts] == [2, 1]
@@ -84,13 +85,13 @@ def test_a_bad_video_is_replaced_and_its_substitute_brings_its_own_caption_and_n
     report = LoadingReport(max_bad_share=1.0)
     dataset = dataset_of(bad=("v3",))
     indices = torch.cat(
-        [batch.indices for batch in clip_loader(dataset, BatchOrder(7, 7, 0), epoch=0, report=report)]
+        [batch.indices for batch in load_batches(dataset, BatchOrder(7, 7, 0), epoch=0, report=report)]
     )
     assert 3 not in indices.tolist()
     assert len(indices) == 7
     assert report.bad.reasons == {"v3.mp4": "made to fail"}
     with pytest.raises(TooManyBadItemsError):
-        list(clip_loader(dataset, BatchOrder(7, 7, 0), epoch=0))
+        list(load_batches(dataset, BatchOrder(7, 7, 0), epoch=0))
 
 
 def test_the_table_of_bad_videos_adds_what_other_processes_met(tmp_path):

@@ -18,11 +18,11 @@ from narravid.data.feature_clips import (
     NarratedFeaturesDataset,
 )
 from narravid.data.feature_corpus import FeaturedVideo, find_featured_videos
-from narravid.data.feature_drawing import feature_loader
 from narravid.data.feature_files import FeatureFolder, FolderTracks, MemoryTracks
 from narravid.data.feature_windows import WindowSampling, WindowsDataset
 from narravid.data.featured import FeatureTrack
-from narravid.data.loader import LoadingReport
+from narravid.data.loader import load_batches
+from narravid.data.loading_report import LoadingReport
 from narravid.data.order import BatchOrder
 from narravid.errors import AnnotationError
 from narravid.text.captions import Caption, CaptionTrack
@@ -185,10 +185,10 @@ def test_batches_come_in_the_order_of_the_epoch_whoever_reads_them():
     dataset, order = pairs_dataset(), BatchOrder(10, 4, seed=3)
     expected = [tuple(f"v{index}" for index in indexes) for indexes in order.batches(1)]
     for workers in (0, 3):
-        assert names_of(feature_loader(dataset, order, epoch=1, num_workers=workers)) == expected
-    assert names_of(feature_loader(dataset, order, epoch=1, start_batch=1)) == expected[1:]
+        assert names_of(load_batches(dataset, order, epoch=1, num_workers=workers)) == expected
+    assert names_of(load_batches(dataset, order, epoch=1, start_batch=1)) == expected[1:]
     shares = [
-        names_of(feature_loader(dataset, BatchOrder(10, 4, 3, rank=rank, world_size=2), epoch=1))
+        names_of(load_batches(dataset, BatchOrder(10, 4, 3, rank=rank, world_size=2), epoch=1))
         for rank in (0, 1)
     ]
     assert [first + second for first, second in zip(*shares, strict=True)] == expected
@@ -199,25 +199,25 @@ def test_an_absent_one_is_replaced_by_the_same_other_and_counted():
     seen = []
     for workers in (0, 2):
         report = LoadingReport(max_bad_share=0.2)
-        seen.append(names_of(feature_loader(dataset, order, epoch=0, num_workers=workers, report=report)))
+        seen.append(names_of(load_batches(dataset, order, epoch=0, num_workers=workers, report=report)))
         assert (report.num_items, report.num_clips) == (10, 10)
         assert dict(report.bad.reasons) == {"v4": "there are no features of it"}
     assert seen[0] == seen[1]
     assert all("v4" not in names for names in seen[0])
     with pytest.raises(TooManyBadItemsError, match="1 of 5 items met so far are bad|1 of 10 items"):
-        list(feature_loader(dataset, order, epoch=0))
+        list(load_batches(dataset, order, epoch=0))
 
 
 def test_without_any_features_it_stops():
     dataset = pairs_dataset(3, absent=(0, 1, 2))
     with pytest.raises(NoUsableVideoError, match="none of 20 videos tried"):
-        list(feature_loader(dataset, BatchOrder(3, 1, seed=0), epoch=0))
+        list(load_batches(dataset, BatchOrder(3, 1, seed=0), epoch=0))
     with pytest.raises(ValueError, match="the order is one of 4 items, the dataset has 3"):
-        feature_loader(dataset, BatchOrder(4, 1, seed=0), epoch=0)
+        load_batches(dataset, BatchOrder(4, 1, seed=0), epoch=0)
 
 
 def test_leaving_a_loader_early_ends_its_threads():
-    batches = feature_loader(pairs_dataset(), BatchOrder(10, 1, seed=0), epoch=0, num_workers=2)
+    batches = load_batches(pairs_dataset(), BatchOrder(10, 1, seed=0), epoch=0, num_workers=2)
     next(batches)
     batches.close()
 

@@ -15,7 +15,8 @@ from narravid.data.labelled import (
     read_cpd_clips,
     read_labels_csv,
 )
-from narravid.data.loader import LoadingReport, clip_loader
+from narravid.data.loader import load_batches
+from narravid.data.loading_report import LoadingReport
 from narravid.data.order import BatchOrder
 from narravid.errors import AnnotationError
 from narravid.types import ClipSpec, Span
@@ -117,7 +118,7 @@ def test_batches_hold_the_class_of_each_clip():
     dataset = LabelledDataset(clips, PlacedClips(bad=("v4",)), spec=SPEC)
     assert len(dataset) == 6
     report = LoadingReport(max_bad_share=1.0)
-    [batch] = clip_loader(dataset, BatchOrder(6, 6, seed=1), epoch=0, report=report)
+    [batch] = load_batches(dataset, BatchOrder(6, 6, seed=1), epoch=0, report=report)
     shown = batch.clips[:, 0, 0, 0, 0]
     assert batch.labels.tolist() == (shown % 3).tolist()
     assert batch.video_ids == tuple(f"v{number}" for number in shown.tolist())

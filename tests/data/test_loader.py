@@ -21,7 +21,8 @@ from narravid.batches import NarratedBatch
 from narravid.data import drawing
 from narravid.data.corpus import NarratedVideo
 from narravid.data.drawing import NoUsableVideoError
-from narravid.data.loader import LoadingReport, clip_loader
+from narravid.data.loader import load_batches
+from narravid.data.loading_report import LoadingReport
 from narravid.data.narrated import ClipSampling, NarratedDataset
 from narravid.data.order import BatchOrder
 from narravid.data.sources import ClipSource, FileClips, MemoryClips
@@ -92,7 +93,7 @@ def batches_equal(first: list[NarratedBatch], second: list[NarratedBatch]) -> bo
 
 
 def start(dataset: NarratedDataset, *, batch_size: int = 3, seed: int = 1, epoch: int = 0, **options):
-    return clip_loader(dataset, BatchOrder(len(dataset), batch_size, seed), epoch=epoch, **options)
+    return load_batches(dataset, BatchOrder(len(dataset), batch_size, seed), epoch=epoch, **options)
 
 
 def load(dataset: NarratedDataset, **options) -> list[NarratedBatch]:
@@ -184,7 +185,7 @@ def test_batches_for_a_cuda_device_lie_in_pinned_memory_and_arrive_whole(dataset
 def test_each_process_loads_its_stretch_of_the_same_global_batches(dataset, world_size):
     alone = load(dataset, batch_size=4)
     shares = [
-        list(clip_loader(dataset, BatchOrder(7, 4, 1, rank=rank, world_size=world_size), epoch=0))
+        list(load_batches(dataset, BatchOrder(7, 4, 1, rank=rank, world_size=world_size), epoch=0))
         for rank in range(world_size)
     ]
     for whole, *parts in zip(alone, *shares, strict=True):
@@ -385,8 +386,8 @@ def test_a_start_batch_outside_the_epoch_is_refused_at_once(dataset, start_batch
 
 
 def test_arguments_that_do_not_fit_are_refused_at_once(dataset):
-    with pytest.raises(ValueError, match="the order is one of 6 videos, the dataset has 7"):
-        clip_loader(dataset, BatchOrder(6, 3, 0), epoch=0)
+    with pytest.raises(ValueError, match="the order is one of 6 items, the dataset has 7"):
+        load_batches(dataset, BatchOrder(6, 3, 0), epoch=0)
     with pytest.raises(ValueError, match="num_workers must not be negative, got -1"):
         start(dataset, num_workers=-1)
 

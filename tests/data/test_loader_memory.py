@@ -9,7 +9,8 @@ import pytest
 
 from handmade_packs import make_pack
 from narravid.data.corpus import find_narrated_videos
-from narravid.data.loader import LoadingReport, clip_loader
+from narravid.data.loader import load_batches
+from narravid.data.loading_report import LoadingReport
 from narravid.data.narrated import ClipSampling, NarratedDataset
 from narravid.data.order import BatchOrder
 from narravid.data.packed_clips import PackedClips
@@ -53,7 +54,7 @@ def loading(videos, source):
 
     def load(num_clips):
         for _ in range(num_clips // CLIPS_PER_EPOCH):
-            batches = clip_loader(dataset, order, epoch=next(epochs), num_workers=2, report=report)
+            batches = load_batches(dataset, order, epoch=next(epochs), num_workers=2, report=report)
             assert sum(len(batch.clips) for batch in batches) == CLIPS_PER_EPOCH
 
     return load, report

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from narravid.bad_items import BadItems
 from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
-from narravid.data.loader import LoadingReport, clip_loader
+from narravid.data.loader import load_batches
+from narravid.data.loading_report import LoadingReport
 from narravid.data.narrated import ClipSampling, NarratedDataset
 from narravid.data.order import BatchOrder
 from narravid.errors import DecodeError
@@ -111,12 +112,12 @@ def test_processes_together_load_and_count_what_a_single_one_does(corpus, epoch,
     world_size = data.draw(st.integers(1, order.batch_size))
     start_batch = data.draw(st.integers(0, order.num_batches))
     alone = borne()
-    whole = list(clip_loader(dataset, order, epoch=epoch, report=alone))
+    whole = list(load_batches(dataset, order, epoch=epoch, report=alone))
     skipped = borne()
-    list(islice(clip_loader(dataset, order, epoch=epoch, report=skipped), start_batch))
+    list(islice(load_batches(dataset, order, epoch=epoch, report=skipped), start_batch))
     reports = [borne() for _ in range(world_size)]
     shares = [
-        clip_loader(
+        load_batches(
             dataset,
             BatchOrder(order.num_items, order.batch_size, order.seed, rank=rank, world_size=world_size),
             epoch=epoch,
@@ -140,7 +141,7 @@ def test_a_run_cut_anywhere_goes_on_with_the_same_batches_and_counts(corpus, num
 
     def run(report: LoadingReport, num_workers: int) -> TrainingData[NarratedBatch]:
         def batches(epoch: int, start_batch: int):
-            return clip_loader(
+            return load_batches(
                 dataset,
                 order,
                 epoch=epoch,
@@ -166,7 +167,7 @@ def test_a_run_has_the_threads_of_one_epoch_and_none_when_it_is_closed():
     order = BatchOrder(6, 2, 0)
 
     def batches(epoch: int, start_batch: int):
-        return clip_loader(dataset, order, epoch=epoch, start_batch=start_batch, num_workers=2)
+        return load_batches(dataset, order, epoch=epoch, start_batch=start_batch, num_workers=2)
 
     run = TrainingData(batches, order.num_batches).stream(1)
     for _ in range(5):  # over the ends of two epochs

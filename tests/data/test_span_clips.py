@@ -68,7 +68,7 @@ def test_a_span_behind_the_end_of_its_video_is_bad_and_another_clip_stands_in():
     dataset = dataset_of(Span(20.0, 22.0), Span(1.0, 4.0))
     item = dataset[0, 0, 0]
     assert item.index == 1
-    assert item.tokens.tolist() == [[1]]
+    assert dataset.collate(item.clips, [item]).tokens.tolist() == [[1]]
     assert item.replaced == (("v0.mp4", "its span starts at 20 s, at or past its end (20 s)"),)
     with pytest.raises(NoUsableVideoError, match="none of 1 videos"):
         dataset_of(Span(21.0, 22.0))[0, 0, 0]

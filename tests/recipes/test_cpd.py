@@ -96,7 +96,7 @@ def test_resuming_on_other_samples_is_refused(finished, lists, tmp_path):
     others.write_text(others.read_text().replace("a square on red 0", "something else"))
     config["data"]["pairs"] = str(others)
     (cut / "config.json").write_text(json.dumps({"recipe": name, "config": config}))
-    with pytest.raises(ConfigError, match=r"the samples have changed since .* \(6 then, 6 now\)"):
+    with pytest.raises(ConfigError, match=r"have changed since .* \(6 samples then, 6 samples now\)"):
         resume_run(cut)
 
 
@@ -151,7 +151,7 @@ def test_instagram_trains_on_its_training_videos_and_is_judged_by_its_validation
     recipe = small_cpd_recipe(lists, num_steps=1)
     data = CaptionedDataConfig(batch_size=2, instagram=tmp_path / "list.json", root=root)
     recipe = changed(replace(recipe, data=data), "objective", num_negatives=3)
-    assert recipe._find().samples[3] == CaptionedClip(root / "trimmed_resize_3.mp4", "clip 3")
+    assert recipe.read_samples().samples[3] == CaptionedClip(root / "trimmed_resize_3.mp4", "clip 3")
     result = recipe.train(tmp_path / "run")
     assert result.metrics["R@10"] == 1.0
     assert state_at(tmp_path / "run", 1)["loss.bank.video_memory"].shape == (4, 4)
@@ -219,7 +219,7 @@ def test_faults_are_named_with_a_remedy_before_the_work_begins(finished, lists, 
     refused(
         changed(recipe, "data", batch_size=7),
         run,
-        "batch_size is 7 clips, but there are only 6 to learn from; set --data.batch-size to 6 or less",
+        "data.batch_size is 7, but there are only 6 to draw from; set --data.batch-size to 6 or less",
     )
     refused(
         changed(recipe, "objective", num_negatives=6),

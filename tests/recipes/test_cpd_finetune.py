@@ -120,13 +120,13 @@ def test_cpds_lists_are_read_with_their_root(lists, tmp_path):
     }
     (tmp_path / "list.json").write_text(json.dumps(document))
     data = LabelledDataConfig(batch_size=1, labels=tmp_path / "list.json", format="cpd", root=lists)
-    found = replace(small_fine_tuning(lists), data=data)._find()
+    found = replace(small_fine_tuning(lists), data=data).read_samples()
     assert isinstance(found, LabelledList)
     assert [clip.path.name for clip in (*found.train, *found.test)] == ["red.mp4", "green.mp4"]
     table = tmp_path / "hmdb51.csv"
     table.write_text("video_id,label,split1,split2,split3\nred.avi,wave_test,1,2,0\n")
     data = LabelledDataConfig(batch_size=1, labels=table, format="hmdb51", root=lists, split=2)
-    found = replace(small_fine_tuning(lists), data=data)._find()
+    found = replace(small_fine_tuning(lists), data=data).read_samples()
     assert (found.labels, len(found.train), len(found.test)) == (("wave",), 0, 1)
 
 

@@ -103,7 +103,7 @@ def test_fine_tuning_starts_from_a_run_and_takes_pairs(finished, features):
     found = tuned.find_data(BadItems())
     model = tuned.first_model(found)
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in weights(run).items())
-    dataset = tuned.build(model, found).dataset
+    dataset = tuned.open_data(found, model)
     assert len(dataset) == 18
     batch = dataset.collate([dataset[0, 0, index] for index in range(18)])
     assert (batch.features.shape, batch.tokens.shape) == ((18, 7), (18, 1, 4))
@@ -118,9 +118,10 @@ def test_other_objectives_can_be_chosen(features):
     losses = []
     for one in (recipe, changed):
         data = one.find_data(BadItems())
-        parts = one.build(one.first_model(data), data)
-        batch = parts.dataset.collate([parts.dataset[0, 0, index] for index in (0, 1, 2)])
-        losses.append(parts.task.training_step(batch)["loss"].item())
+        model = one.first_model(data)
+        dataset = one.open_data(data, model)
+        batch = dataset.collate([dataset[0, 0, index] for index in (0, 1, 2)])
+        losses.append(one.build_task(data, model).training_step(batch)["loss"].item())
     assert losses[0] < 0.5 < losses[1]
 
 

@@ -48,7 +48,7 @@ def test_a_run_leaves_everything_that_a_reader_needs(finished, videos):
     assert [entry["step"] for entry in read_log(run)] == [1, 2, 3, 4]
     assert [entry["epoch"] for entry in read_log(run)] == [0, 0, 1, 1]
     assert (run / "bad_items.csv").read_text() == "path,reason,times\n"
-    for name in ("config.json", "environment.json", "vocabulary.json", "corpus.json", "curves.png"):
+    for name in ("config.json", "environment.json", "initial_model/config.json", "corpus.json", "curves.png"):
         assert (run / name).is_file(), name
     assert json.loads((run / "corpus.json").read_text())["num_captions"] == 18
     model = load(run)
@@ -58,7 +58,7 @@ def test_a_run_leaves_everything_that_a_reader_needs(finished, videos):
 
 def test_the_vocabulary_is_built_from_the_captions_and_word_vectors_are_trained(finished, videos):
     run, _ = finished
-    words = Vocabulary.load(run / "vocabulary.json")
+    words = load(run / "initial_model").vocabulary
     assert {"red", "green", "blue", "square"} <= set(words)
     assert "webvtt" not in words
     shorter = small_recipe(videos, num_steps=1)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from file_server import Served, serve_files
 from narravid.batches import NarratedBatch
 from narravid.data.corpus import find_narrated_videos
-from narravid.data.loader import LoadingReport, clip_loader
+from narravid.data.loader import load_batches
+from narravid.data.loading_report import LoadingReport
 from narravid.data.narrated import ClipSampling
 from narravid.data.order import BatchOrder
 from narravid.data.pack_format import PackSettings
@@ -91,7 +92,7 @@ def load(recipe: MILNCERecipe, *, num_workers: int = 0) -> tuple[list[NarratedBa
     batches: list[NarratedBatch] = []
     with closing(build_dataset(recipe.data, videos, model, num_workers=num_workers)) as dataset:
         for epoch in range(2):
-            batches += clip_loader(dataset, order, epoch=epoch, num_workers=num_workers, report=report)
+            batches += load_batches(dataset, order, epoch=epoch, num_workers=num_workers, report=report)
     return batches, report
 
 
@@ -156,13 +157,13 @@ def test_each_of_several_processes_resumed_has_its_part_of_the_global_batches(pa
     report = LoadingReport(max_bad_share=1.0)
     whole = BatchOrder(len(videos), 4, 11)
     with closing(build_dataset(recipe.data, videos, model)) as dataset:
-        _, alone = clip_loader(dataset, whole, epoch=1, report=report)
+        _, alone = load_batches(dataset, whole, epoch=1, report=report)
     world_size = 3  # four videos: two, one and one
     parts: list[NarratedBatch] = []
     with closing(build_dataset(recipe.data, videos, model, num_workers=num_workers)) as dataset:
         for rank in range(world_size):
             order = replace(whole, rank=rank, world_size=world_size)
-            parts += clip_loader(
+            parts += load_batches(
                 dataset, order, epoch=1, start_batch=1, num_workers=num_workers, report=report
             )
     assert [len(part.video_ids) for part in parts] == [4, 2, 2]

@@ -154,7 +154,7 @@ def test_the_sentence_tower_may_come_from_an_s3d(features, tmp_path):
     assert aligner.vocabulary == source.vocabulary
     tower = aligner.text.state_dict()
     assert all(torch.equal(value, tower[key]) for key, value in source.text.state_dict().items())
-    recipe.build(aligner, data)
+    recipe.build_task(data, aligner)
     assert not any(parameter.requires_grad for parameter in aligner.text.parameters())
 
 

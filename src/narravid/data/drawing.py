@@ -1,4 +1,4 @@
-"""What all data sets of clips share: an item follows from its key alone, and a bad video is replaced."""
+"""What all data sets share: an item follows from its key alone, and a video that is bad is replaced."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from narravid.data.sources import ClipSource
 from narravid.errors import DecodeError, NarravidError
-from narravid.types import ClipSpec
 
 __all__ = [
-    "ClipDataset",
+    "BatchLoad",
+    "BatchT",
     "DrawingStoppedError",
+    "DrawnDataset",
     "DrawnItem",
-    "Frames",
     "ItemKey",
+    "ItemT",
     "NoUsableVideoError",
     "Replaced",
 ]
@@ -30,9 +29,6 @@ MAX_REPLACEMENTS = 20
 ItemKey = tuple[int, int, int]
 """(seed, epoch, index): everything that an item depends on."""
 
-Frames = npt.NDArray[np.uint8]
-"""Memory of the frames of an item, (K, T, H, W, 3)."""
-
 Replaced = tuple[tuple[str, str], ...]
 """(path, reason) of bad videos that others stand in for."""
 
@@ -41,8 +37,8 @@ class DrawnItem(Protocol):
     """What a loader needs to know of an item of any data set."""
 
     @property
-    def clips(self) -> torch.Tensor:
-        """(K, 3, T, H, W) uint8."""
+    def num_clips(self) -> int:
+        """Clips, or windows, in it."""
 
     @property
     def num_padded_clips(self) -> int:
@@ -77,79 +73,67 @@ class DrawingStoppedError(Exception):
     """Nobody wants the item any more."""
 
 
-class ClipDataset(ABC, Generic[ItemT, BatchT]):
-    """Draws K clips from each of some videos, and puts items together to batches.
+class BatchLoad(ABC, Generic[ItemT, BatchT]):
+    """One batch that is being loaded, its items by several threads.
+
+    Args:
+        keys: What to draw, in the order of the batch.
+
+    Attributes:
+        keys: As given.
+        is_wanted: Set to False where nobody waits for the batch any more.
+    """
+
+    def __init__(self, keys: Sequence[ItemKey]) -> None:
+        self.keys = keys
+        self.is_wanted = True
+
+    @abstractmethod
+    def draw(self, place: int) -> ItemT:
+        """Load the item at a place of the batch."""
+
+    @abstractmethod
+    def collate(self, items: Sequence[ItemT]) -> BatchT:
+        """The batch of all its items."""
+
+
+class DrawnDataset(ABC, Generic[ItemT, BatchT]):
+    """Items that depend on (seed, epoch, index) only.
 
     A video that cannot be used is replaced by another one, drawn from the item's own generator, and named in
     the item. Several threads may draw items at once.
-
-    Args:
-        source: Where clips come from.
-        spec: Frames, rate, size and crop of the clips.
-
-    Attributes:
-        spec: As given.
     """
-
-    def __init__(self, source: ClipSource, *, spec: ClipSpec) -> None:
-        self.spec = spec
-        self._source = source
 
     @abstractmethod
     def __len__(self) -> int:
-        """The videos, or clips of them, to draw from."""
-
-    @property
-    def clips_per_video(self) -> int:
-        """K, clips in an item."""
-        return 1
-
-    @property
-    def frames_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape of the frames of an item, (K, T, H, W, 3)."""
-        size = self.spec.size_pixels
-        return self.clips_per_video, self.spec.num_frames, size, size, 3
+        """Items to draw from."""
 
     @abstractmethod
-    def collate(self, clips: torch.Tensor, items: Sequence[ItemT]) -> BatchT:
-        """Put items together.
+    def load(self, keys: Sequence[ItemKey], *, pinned: bool) -> BatchLoad[ItemT, BatchT]:
+        """Begin to load a batch.
 
         Args:
-            clips: (B, 3, T, H, W) uint8, the clips of all items in their order.
-            items: The items.
-
-        Returns:
-            Their batch.
+            keys: Its items.
+            pinned: Whether to put its tensors into page-locked memory.
         """
 
-    @abstractmethod
-    def _draw(self, index: int, generator: torch.Generator, *, frames: Frames, replaced: Replaced) -> ItemT:
-        """Draw from the video of an index; `DecodeError` has it replaced."""
-
     def close(self) -> None:
-        """End what the source has started; items that are being drawn in other threads then fail."""
-        self._source.close()
+        """End what was started to read items; those that are being drawn in other threads then fail."""
 
-    def __getitem__(self, key: ItemKey) -> ItemT:
-        """The item of a video in an epoch; see `draw`."""
-        return self.draw(key)
-
-    def draw(
+    def _draw_usable(
         self,
         key: ItemKey,
+        draw: Callable[[int, torch.Generator, Replaced], ItemT],
         *,
-        frames: Frames | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> ItemT:
-        """The item of a video in an epoch.
+        """What `draw` makes of the first index that can be used.
 
         Args:
-            key: (seed, epoch, index), none negative, index below the number of videos.
-            frames: Where to put the frames, of shape `frames_shape`; None takes new memory.
-            is_wanted: Asked before each video that is tried.
-
-        Returns:
-            What was drawn; the same key always gives the same.
+            key: (seed, epoch, index), none negative, index below the length.
+            draw: Called with index, generator and what was replaced; `DecodeError` has it called again with
+                another index.
+            is_wanted: Asked before each index that is tried.
 
         Raises:
             NoUsableVideoError: If no video that is tried can be used.
@@ -158,12 +142,10 @@ class ClipDataset(ABC, Generic[ItemT, BatchT]):
         seed, epoch, index = key
         state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
-        if frames is None:
-            frames = np.empty(self.frames_shape, np.uint8)
         replaced: list[tuple[str, str]] = []
         while is_wanted():
             try:
-                return self._draw(index, generator, frames=frames, replaced=tuple(replaced))
+                return draw(index, generator, tuple(replaced))
             except DecodeError as error:
                 replaced.append((error.path, error.reason))
             if len(self) == 1 or len(replaced) == MAX_REPLACEMENTS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -82,6 +83,8 @@ class FeatureClips:
     video_id: str
     replaced: Replaced = ()
 
+    num_padded_clips: ClassVar[int] = 0
+
     @property
     def num_clips(self) -> int:
         """K."""
@@ -131,7 +134,7 @@ class NarratedFeaturesDataset(FeatureDataset[FeatureClips, FeatureBatch]):
         """The clips of all items, those of a video side by side."""
         return _collate(items)
 
-    def _draw(self, index: int, generator: torch.Generator, *, replaced: Replaced) -> FeatureClips:
+    def _draw(self, index: int, generator: torch.Generator, replaced: Replaced) -> FeatureClips:
         video, sampling = self.videos[index], self.sampling
         tracks = self._tracks.read(video.name)
         captions = draw_merged_captions(
@@ -198,7 +201,7 @@ class FeaturePairsDataset(FeatureDataset[FeatureClips, FeatureBatch]):
         """The pairs of all items."""
         return _collate(items)
 
-    def _draw(self, index: int, generator: torch.Generator, *, replaced: Replaced) -> FeatureClips:
+    def _draw(self, index: int, generator: torch.Generator, replaced: Replaced) -> FeatureClips:
         pair = self.pairs[index]
         features = pair_features(self._tracks.read(pair.name), pair.span)
         return FeatureClips(features[None], self._tokenizer([pair.text])[:, None], pair.name, replaced)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -69,6 +70,8 @@ class WindowItem:
     video_id: str
     replaced: Replaced = ()
 
+    num_padded_clips: ClassVar[int] = 0
+
     @property
     def num_clips(self) -> int:
         """One window."""
@@ -120,7 +123,7 @@ class WindowsDataset(FeatureDataset[WindowItem, WindowBatch]):
             video_ids=tuple(item.video_id for item in items),
         )
 
-    def _draw(self, index: int, generator: torch.Generator, *, replaced: Replaced) -> WindowItem:
+    def _draw(self, index: int, generator: torch.Generator, replaced: Replaced) -> WindowItem:
         video, num_seconds = self.videos[index], self.sampling.window_seconds
         [track] = self._tracks.read(video.name)
         length = len(track.steps)

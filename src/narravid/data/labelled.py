@@ -18,17 +18,13 @@ from narravid.batches import LabelledBatch
 from narravid.data.annotations.action_splits import ActionVideo, read_hmdb51_splits, read_ucf101_splits
 from narravid.data.annotations.cpd_lists import read_cpd_list
 from narravid.data.annotations.video_places import HasPlaces, locate_videos
-from narravid.data.drawing import Frames, Replaced
-from narravid.data.sources import ClipSource
-from narravid.data.span_clips import SpanClips
+from narravid.data.span_clips import SpanClips, SpanItem
 from narravid.errors import AnnotationError
-from narravid.types import ClipSpec, Span
-from narravid.video.transforms import Augmentation
+from narravid.types import Span
 
 __all__ = [
     "LabelledClip",
     "LabelledDataset",
-    "LabelledItem",
     "LabelledList",
     "Part",
     "read_action_splits",
@@ -59,12 +55,12 @@ class LabelledClip:
 
 @dataclass(frozen=True, slots=True)
 class LabelledList:
-    """The clips of a data set whose videos are there, and its classes.
+    """The clips of a data set, and its classes.
 
     Attributes:
         labels: Names of the classes by number.
-        train: Clips to learn from.
-        test: Clips to judge by.
+        train: Clips to learn from, whose videos are there.
+        test: Clips to judge by; those whose videos are not there count as misses.
         missing: (path, reason) of the videos that are not there.
     """
 
@@ -168,84 +164,25 @@ def _located(
     numbers = {label: number for number, label in enumerate(labels)}
     places = locate_videos(root, videos)
     clips: dict[str, list[LabelledClip]] = {"train": [], "test": []}
-    for path, label, part in zip(places.paths, classes, parts, strict=True):
+    # Absent test videos are judged, as misses; a name that leads out of the folder is not tried.
+    absent = {gone.index: root / gone.place for gone in places.missing if gone.reason != "unusable name"}
+    for index, (path, label, part) in enumerate(zip(places.paths, classes, parts, strict=True)):
         if path is not None:
             clips[part].append(LabelledClip(path, numbers[label]))
+        elif part == "test" and index in absent:
+            clips[part].append(LabelledClip(absent[index], numbers[label]))
     missing = tuple((str(root / gone.place), gone.reason) for gone in places.missing)
     return LabelledList(labels, tuple(clips["train"]), tuple(clips["test"]), missing)
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledItem:
-    """The clip drawn from one labelled one.
+class LabelledDataset(SpanClips[LabelledClip, LabelledBatch]):
+    """Draws one clip of each labelled one; see `SpanClips`."""
 
-    Attributes:
-        clips: (1, 3, T, H, W) uint8; a view of frames that lie with colours last in memory.
-        label: Number of the class.
-        video_id: Name of the video.
-        start_seconds: Where the clip starts.
-        num_padded_clips: 1 if it passes the end of the video and ends with black frames.
-        replaced: (path, reason) of the bad videos that this one stands in for.
-    """
-
-    clips: torch.Tensor
-    label: int
-    video_id: str
-    start_seconds: float
-    num_padded_clips: int = 0
-    replaced: Replaced = ()
-
-
-class LabelledDataset(SpanClips[LabelledItem, LabelledBatch]):
-    """Draws one clip of each labelled one; an item depends on (seed, epoch, index) only.
-
-    Args:
-        clips: The samples.
-        source: Where clips come from.
-        spec: Frames, rate, size and crop of the clips.
-        zoom: As for `SpanClips`.
-        augmentation: Changes to each clip, None for none.
-
-    Raises:
-        ValueError: If there are no clips, or as for `SpanClips`.
-    """
-
-    def __init__(
-        self,
-        clips: Sequence[LabelledClip],
-        source: ClipSource,
-        *,
-        spec: ClipSpec,
-        zoom: tuple[float, float] | None = None,
-        augmentation: Augmentation | None = None,
-    ) -> None:
-        if len(clips) == 0:
-            raise ValueError("a dataset needs at least one clip, got none")
-        super().__init__(source, spec=spec, zoom=zoom, augmentation=augmentation)
-        self.clips = clips
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def collate(self, clips: torch.Tensor, items: Sequence[LabelledItem]) -> LabelledBatch:
+    def collate(self, clips: torch.Tensor, items: Sequence[SpanItem]) -> LabelledBatch:
         """The batch of some items; see `ClipDataset.collate`."""
         return LabelledBatch(
             clips=clips,
-            labels=torch.tensor([item.label for item in items]),
+            labels=torch.tensor([self.samples[item.index].label for item in items]),
             video_ids=tuple(item.video_id for item in items),
             start_seconds=torch.tensor([item.start_seconds for item in items], dtype=torch.float64),
-        )
-
-    def _draw(
-        self, index: int, generator: torch.Generator, *, frames: Frames, replaced: Replaced
-    ) -> LabelledItem:
-        sample = self.clips[index]
-        drawn = self._draw_clip(sample.path, sample.span, generator, frames=frames)
-        return LabelledItem(
-            clips=torch.from_numpy(frames).permute(0, 4, 1, 2, 3),
-            label=sample.label,
-            video_id=sample.path.stem,
-            start_seconds=drawn.start_seconds,
-            num_padded_clips=int(drawn.is_padded),
-            replaced=replaced,
         )

@@ -17,8 +17,9 @@ import torch
 
 from narravid.batches import NarratedBatch
 from narravid.config import check_choices
+from narravid.data.clip_drawing import ClipDataset, Frames
 from narravid.data.corpus import NarratedVideo
-from narravid.data.drawing import ClipDataset, Frames, Replaced
+from narravid.data.drawing import Replaced
 from narravid.data.sources import ClipSource
 from narravid.errors import DecodeError
 from narravid.text.captions import CaptionTrack, draw_consecutive_captions, nearest_captions
@@ -112,6 +113,11 @@ class NarratedItem:
     start_seconds: torch.Tensor
     num_padded_clips: int = 0
     replaced: Replaced = ()
+
+    @property
+    def num_clips(self) -> int:
+        """K."""
+        return len(self.clips)
 
 
 class NarratedDataset(ClipDataset[NarratedItem, NarratedBatch]):

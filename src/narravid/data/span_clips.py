@@ -7,43 +7,77 @@ pixels is cut out, the shorter side is scaled to a length of 256 to 340.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from narravid.data.drawing import BatchT, ClipDataset, Frames, ItemT
+from narravid.data.clip_drawing import ClipDataset, Frames
+from narravid.data.drawing import BatchT, Replaced
 from narravid.data.sources import ClipSource, MemoryClips
 from narravid.errors import DecodeError
 from narravid.types import ClipSpec, Span
 from narravid.video.resize import draw_short_side_pixels
 from narravid.video.transforms import Augmentation, random_crop, to_channels_first
 
-__all__ = ["PUBLISHED_ZOOM", "DrawnClip", "SpanClips", "check_zoom"]
+__all__ = ["PUBLISHED_ZOOM", "SpanClips", "SpanItem", "check_zoom"]
 
 PUBLISHED_ZOOM = (8 / 7, 85 / 56)
 """Shorter side over the side of the square: 256 to 340 pixels for 224, 128 to 170 for 112."""
 
 
+class Sample(Protocol):
+    """A video, or a part of it."""
+
+    @property
+    def path(self) -> Path:
+        """The video."""
+
+    @property
+    def span(self) -> Span | None:
+        """The part; None for the whole video."""
+
+
+SampleT = TypeVar("SampleT", bound=Sample)
+
+
 @dataclass(frozen=True, slots=True)
-class DrawnClip:
-    """Where a clip was drawn.
+class SpanItem:
+    """The clip drawn from one sample.
 
     Attributes:
-        start_seconds: Its start in the video.
-        is_padded: Whether it passes the end of the video and ends with black frames.
+        clips: (1, 3, T, H, W) uint8; a view of frames that lie with colours last in memory.
+        index: Number of the sample that the clip is of: that of the substitute where one was replaced.
+        video_id: Name of the video.
+        start_seconds: Where the clip starts.
+        num_padded_clips: 1 if it passes the end of the video and ends with black frames.
+        replaced: (path, reason) of the bad videos that this one stands in for.
     """
 
+    clips: torch.Tensor
+    index: int
+    video_id: str
     start_seconds: float
-    is_padded: bool
+    num_padded_clips: int
+    replaced: Replaced
+
+    @property
+    def num_clips(self) -> int:
+        """One."""
+        return 1
 
 
-class SpanClips(ClipDataset[ItemT, BatchT]):
+class SpanClips(ClipDataset[SpanItem, BatchT], Generic[SampleT, BatchT]):
     """Draws one clip of each video, or of a span of it, every start in it alike.
+
+    An item depends on (seed, epoch, index) only.
 
     A clip longer than its span starts with it, or so much earlier that it ends with the video.
 
     Args:
+        samples: The videos, or parts of them.
         source: Where clips come from.
         spec: Frames, rate, size and crop of the clips.
         zoom: Least and greatest length of the shorter side before the square is cut out, as multiples of
@@ -51,19 +85,27 @@ class SpanClips(ClipDataset[ItemT, BatchT]):
             square is placed first, and the one to keep is drawn inside it.
         augmentation: Changes to each clip, None for none.
 
+    Attributes:
+        samples: As given.
+
     Raises:
-        ValueError: If the zoom is out of range, or the source holds pictures of one size and it needs many.
+        ValueError: If there are no samples, the zoom is out of range, or the source holds pictures of one
+            size and it needs many.
     """
 
     def __init__(
         self,
+        samples: Sequence[SampleT],
         source: ClipSource,
         *,
         spec: ClipSpec,
         zoom: tuple[float, float] | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
+        if len(samples) == 0:
+            raise ValueError("a dataset needs at least one clip, got none")
         super().__init__(source, spec=spec)
+        self.samples = samples
         if zoom is not None:
             check_zoom(zoom)
             if isinstance(source, MemoryClips):
@@ -73,12 +115,15 @@ class SpanClips(ClipDataset[ItemT, BatchT]):
         self._zoom = zoom
         self._augmentation = augmentation
 
-    def _draw_clip(
-        self, path: Path, span: Span | None, generator: torch.Generator, *, frames: Frames
-    ) -> DrawnClip:
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _draw(
+        self, index: int, generator: torch.Generator, *, frames: Frames, replaced: Replaced
+    ) -> SpanItem:
         """Draw a clip into `frames`; a span that the video does not reach is a `DecodeError`."""
-        duration_seconds = self._source.duration_seconds(path)
-        start_seconds = self._draw_start(path, span, duration_seconds, generator)
+        path, span = self.samples[index].path, self.samples[index].span
+        start_seconds = self._draw_start(path, span, self._source.duration_seconds(path), generator)
         clip = self._source.read(path, start_seconds, self._draw_spec(generator), generator=generator)
         pixels = to_channels_first(clip.frames)
         if self._zoom is not None:
@@ -86,7 +131,14 @@ class SpanClips(ClipDataset[ItemT, BatchT]):
         if self._augmentation is not None:
             pixels = self._augmentation.apply(pixels, generator)
         frames[0] = pixels.permute(1, 2, 3, 0).numpy()
-        return DrawnClip(start_seconds, is_padded=not bool(clip.mask[-1]))
+        return SpanItem(
+            clips=torch.from_numpy(frames).permute(0, 4, 1, 2, 3),
+            index=index,
+            video_id=path.stem,
+            start_seconds=start_seconds,
+            num_padded_clips=int(not bool(clip.mask[-1])),
+            replaced=replaced,
+        )
 
     def _draw_start(
         self, path: Path, span: Span | None, duration_seconds: float, generator: torch.Generator

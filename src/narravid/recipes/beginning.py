@@ -15,7 +15,7 @@ from narravid.recipes.corpus import CORPUS_NAME
 from narravid.training.config import TrainerConfig
 from narravid.training.run import create_run, refuse_existing_run
 
-__all__ = ["bad_items_named", "begin_run", "refuse_frozen_noise"]
+__all__ = ["bad_items_named", "begin_run", "refuse_frozen_noise", "refuse_large_batch"]
 
 
 def refuse_frozen_noise(trainer: TrainerConfig, *, init: str | None) -> None:
@@ -33,6 +33,20 @@ def refuse_frozen_noise(trainer: TrainerConfig, *, init: str | None) -> None:
             "frozen batch normalisation keeps the statistics of trained weights: name some with --init,"
             " or set --trainer.batch-norm own to start from random ones",
             key="init",
+        )
+
+
+def refuse_large_batch(batch_size: int, num_items: int) -> None:
+    """What is trained on must fill at least one batch.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if batch_size > num_items:
+        raise ConfigError(
+            f"data.batch_size is {batch_size}, but there are only {num_items} to draw from; set"
+            f" --data.batch-size to {num_items} or less",
+            key="data.batch_size",
         )
 
 

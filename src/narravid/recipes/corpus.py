@@ -190,7 +190,13 @@ def refuse_another_corpus(run: Path, now: Mapping[str, object]) -> None:
     begun = read_json(path)
     if begun != now:
         raise ConfigError(
-            f"the videos or captions have changed since {run} began ({begun['num_videos']} videos with"
-            f" {begun['num_captions']} captions then, {now['num_videos']} with {now['num_captions']} now);"
-            " put them back, or start a new run"
+            f"the videos or captions have changed since {run} began ({_counts(begun)} then, {_counts(now)}"
+            " now); put them back, or start a new run"
         )
+
+
+def _counts(described: Mapping[str, object]) -> str:
+    """18 videos, 54 captions."""
+    return ", ".join(
+        f"{value} {name.removeprefix('num_')}" for name, value in described.items() if name.startswith("num_")
+    )

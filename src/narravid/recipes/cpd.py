@@ -11,16 +11,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import nn
 
 from narravid.batches import CaptionedBatch
-from narravid.config import check_choices
 from narravid.data.annotations.subsets import Subset
 from narravid.data.captioned import CaptionedClip, CaptionedDataset, FoundCaptions, instagram_clips
-from narravid.data.drawing import ClipDataset
 from narravid.data.sources import ClipSource
 from narravid.errors import ConfigError
 from narravid.evaluation.pairs import RetrievalPair, read_pairs_csv
@@ -31,9 +29,8 @@ from narravid.models.resnet3d import ResNet3DConfig
 from narravid.recipes.clip_recipe import ClipRecipe
 from narravid.recipes.cpd_config import CaptionedDataConfig, CPDModelConfig, InstanceConfig
 from narravid.recipes.cpd_model import build_cpd_model
-from narravid.recipes.narrated import TrainableDualEncoder, retrieval_of
+from narravid.recipes.narrated import TrainableDualEncoder, load_trainable, retrieval_of
 from narravid.recipes.narrated_config import EvaluationConfig
-from narravid.recipes.starting_point import StartingPoint
 from narravid.recipes.tiny import TINY_WORLD, tiny_evaluation, tiny_trainer
 from narravid.recipes.toy_data import is_toy, toy_files
 from narravid.tasks.instance import InstanceTask
@@ -99,11 +96,6 @@ class CPDRecipe(ClipRecipe[FoundCaptions, CaptionedBatch]):
     dtype: Precision = "float32"
     workers: int = 2
 
-    def __post_init__(self) -> None:
-        check_choices(self)
-        if self.seed < 0 or self.workers < 0:
-            raise ValueError(f"seed and workers must not be negative, got {self.seed} and {self.workers}")
-
     @classmethod
     def presets(cls) -> Mapping[str, Callable[[], Self]]:
         """Whole recipes by name."""
@@ -145,7 +137,8 @@ class CPDRecipe(ClipRecipe[FoundCaptions, CaptionedBatch]):
             workers=0,
         )
 
-    def _with_paths(self) -> Self:
+    def with_paths(self) -> Self:
+        """The same with absolute paths; toy worlds that are not there yet are drawn."""
         data, evaluation = self.data, self.evaluation
         if data.pairs is not None and is_toy(data.pairs):
             data = replace(data, pairs=toy_files(data.pairs).train_pairs)
@@ -155,7 +148,8 @@ class CPDRecipe(ClipRecipe[FoundCaptions, CaptionedBatch]):
             self, data=data.absolute(), model=self.model.absolute(), evaluation=evaluation.absolute()
         )
 
-    def _find(self) -> FoundCaptions:
+    def read_samples(self) -> FoundCaptions:
+        """The captioned clips to learn from."""
         found = self._read("train")
         if self.objective.num_negatives >= len(found.samples) > 0:
             raise ConfigError(
@@ -178,17 +172,15 @@ class CPDRecipe(ClipRecipe[FoundCaptions, CaptionedBatch]):
         pairs = read_pairs_csv(data.pairs)
         return FoundCaptions(tuple(CaptionedClip(Path(pair.path), pair.text, pair.span) for pair in pairs))
 
-    def _new_model(self, found: FoundCaptions, device: torch.device) -> nn.Module:
+    def first_model(self, data: FoundCaptions) -> TrainableDualEncoder:
+        """What `init` names, or random weights but for those of a published text encoder."""
         if self.init is not None:
-            if self.model != CPDModelConfig():
-                _log.warning(
-                    "init brings its own network, words and clips: the options of model have no effect"
-                )
-            return cast(nn.Module, StartingPoint.of_weights(self.init, device=device).model)
+            self._warn_of_unused_model()
+            return load_trainable(self.init)
         if self.model.text_init is None:
             self._refuse_frozen_noise()
-        captions = (clip.text for clip in found.samples)
-        return build_cpd_model(self.model, captions, seed=self.seed, device=device)
+        captions = (clip.text for clip in data.samples)
+        return build_cpd_model(self.model, captions, seed=self.seed)
 
     def _refuse_frozen_noise(self) -> None:
         """Random weights of the text encoder must learn from the start: frozen, they say nothing for long."""
@@ -201,38 +193,53 @@ class CPDRecipe(ClipRecipe[FoundCaptions, CaptionedBatch]):
                     key="model.text_init",
                 )
 
-    def _dataset(
-        self, found: FoundCaptions, model: nn.Module, source: ClipSource, spec: ClipSpec
-    ) -> ClipDataset[Any, CaptionedBatch]:
+    def open_samples(
+        self, found: FoundCaptions, source: ClipSource, *, spec: ClipSpec, model: TrainableDualEncoder
+    ) -> CaptionedDataset:
+        """The clips with the words of the model."""
         return CaptionedDataset(
             found.samples,
             source,
             spec=spec,
-            tokenizer=cast(TrainableDualEncoder, model).tokenizer,
+            tokenizer=model.tokenizer,
             zoom=self.data.zoom,
             augmentation=self.data.augmentation,
         )
 
-    def _task(self, found: FoundCaptions, model: nn.Module) -> InstanceTask:
+    def build_task(self, data: FoundCaptions, model: TrainableDualEncoder) -> InstanceTask:
+        """The dual encoder and a memory bank of all samples."""
         bank = MemoryBank(
-            len(found.samples),
-            cast(TrainableDualEncoder, model).embed_dim,
+            len(data.samples),
+            model.embed_dim,
             generator=torch.Generator().manual_seed(self.seed),
             momentum=self.objective.bank_momentum,
         )
         return InstanceTask(
-            model,
+            cast(nn.Module, model),
             bank,
             num_negatives=self.objective.num_negatives,
             temperature=self.objective.temperature,
         )
 
-    def _evaluation(self, found: FoundCaptions, model: nn.Module) -> Evaluation | None:
+    def build_evaluation(self, data: FoundCaptions, model: TrainableDualEncoder) -> Evaluation | None:
+        """Text-to-video retrieval among the pairs that are named, or the validation videos of Instagram."""
         if self.evaluation.pairs is not None:
             pairs = read_pairs_csv(self.evaluation.pairs)
         elif self.data.instagram is not None:
-            held_out = self._read("validation").samples
-            pairs = [RetrievalPair(str(clip.path), clip.text, clip.span) for clip in held_out]
+            pairs = self._held_out_pairs()
         else:
             return None
-        return retrieval_of(pairs, self.evaluation, cast(TrainableDualEncoder, model)) if pairs else None
+        return retrieval_of(pairs, self.evaluation, model) if pairs else None
+
+    def _held_out_pairs(self) -> list[RetrievalPair]:
+        held_out = self._read("validation")
+        if held_out.missing:
+            path, reason = held_out.missing[0]
+            _log.warning(
+                "the model is judged without %d of %d validation videos; the first, %s: %s",
+                len(held_out.missing),
+                len(held_out.missing) + len(held_out.samples),
+                path,
+                reason,
+            )
+        return [RetrievalPair(str(clip.path), clip.text, clip.span) for clip in held_out.samples]

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import nn
 
 from narravid.batches import LabelledBatch
-from narravid.config import check_choices
-from narravid.data.drawing import ClipDataset
 from narravid.data.labelled import (
     LabelledDataset,
     LabelledList,
@@ -154,11 +152,6 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
     dtype: Precision = "float32"
     workers: int = 2
 
-    def __post_init__(self) -> None:
-        check_choices(self)
-        if self.seed < 0 or self.workers < 0:
-            raise ValueError(f"seed and workers must not be negative, got {self.seed} and {self.workers}")
-
     @classmethod
     def presets(cls) -> Mapping[str, Callable[[], Self]]:
         """Whole recipes by name."""
@@ -189,7 +182,8 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
             workers=0,
         )
 
-    def _with_paths(self) -> Self:
+    def with_paths(self) -> Self:
+        """The same with absolute paths; toy worlds that are not there yet are drawn."""
         data = self.data
         if data.labels is not None and is_toy(data.labels):
             data = replace(data, labels=toy_files(data.labels).labels)
@@ -198,7 +192,8 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
             init = str(absolute_path(Path(init)))
         return replace(self, data=data.absolute(), init=init)
 
-    def _find(self) -> LabelledList:
+    def read_samples(self) -> LabelledList:
+        """The labelled clips to learn from and to judge by."""
         data = self.data
         if data.labels is None:
             raise ConfigError("data.labels is not set: name the list of clips and classes, or toy:tiny")
@@ -209,16 +204,17 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
         dataset: Literal["ucf101", "hmdb51"] = "ucf101" if data.format == "ucf101" else "hmdb51"
         return read_action_splits(data.labels, data.root, dataset=dataset, split=data.split)
 
-    def _new_model(self, found: LabelledList, device: torch.device) -> nn.Module:
-        num_classes, config = len(found.labels), self.model
+    def first_model(self, data: LabelledList) -> nn.Module:
+        """The trunk that `init` names, or one of random weights, and a classifier on top of it."""
+        num_classes, config = len(data.labels), self.model
         if self.init is None:
             if self.backbone == "frozen":
                 raise ConfigError("backbone is frozen, and its weights would be random: set init", key="init")
             whole = CPDClassifierConfig(num_classes, config.video, config.clip_spec, config.dropout)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                return CPDClassifier(whole).to(device)
-        pre_trained = load(self.init, device=device)
+                return CPDClassifier(whole)
+        pre_trained = load(self.init)
         try:
             return classifier_from_pre_trained(
                 pre_trained,
@@ -230,25 +226,28 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
         except ValueError as error:
             raise CheckpointError(self.init, str(error)) from error
 
-    def _dataset(
-        self, found: LabelledList, model: nn.Module, source: ClipSource, spec: ClipSpec
-    ) -> ClipDataset[Any, LabelledBatch]:
+    def open_samples(
+        self, found: LabelledList, source: ClipSource, *, spec: ClipSpec, model: Classifier
+    ) -> LabelledDataset:
+        """The labelled clips as the classifier wants to see them."""
         return LabelledDataset(
             found.train, source, spec=spec, zoom=self.data.zoom, augmentation=self.data.augmentation
         )
 
-    def _task(self, found: LabelledList, model: nn.Module) -> ClassificationTask:
+    def build_task(self, data: LabelledList, model: nn.Module) -> ClassificationTask:
+        """The classifier and cross-entropy."""
         return ClassificationTask(model, frozen_trunk=self.backbone == "frozen")
 
-    def _evaluation(self, found: LabelledList, model: nn.Module) -> Evaluation | None:
-        if not found.test:
+    def build_evaluation(self, data: LabelledList, model: Classifier) -> Evaluation | None:
+        """Accuracy on the test clips, where there are some."""
+        if not data.test:
             return None
 
         def measure() -> dict[str, float]:
             with WatchedDecoder() as decoder:
                 accuracy = evaluate_accuracy(
-                    cast(Classifier, model),
-                    found.test,
+                    model,
+                    data.test,
                     num_windows=self.evaluation.num_windows,
                     batch_size=self.evaluation.batch_size,
                     decoder=decoder,

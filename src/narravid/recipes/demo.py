@@ -38,10 +38,9 @@ from narravid.recipes.demo_report import DemoFindings, write_demo_report
 from narravid.recipes.demo_runs import read_losses, train_side_by_side
 from narravid.recipes.demo_training import demo_training
 from narravid.recipes.milnce import MILNCERecipe
-from narravid.recipes.narrated import build_model
+from narravid.recipes.training_recipe import INITIAL_FOLDER
 from narravid.synthetic.files import write_world
 from narravid.synthetic.world import ToyWorld, WorldConfig, preset
-from narravid.text.words import Vocabulary
 from narravid.training.run import MODEL_FOLDER
 from narravid.types import ClipSpec
 from narravid.video.watched import WatchedDecoder
@@ -49,7 +48,6 @@ from narravid.video.watched import WatchedDecoder
 __all__ = ["DemoRecipe", "DemoResult"]
 
 OPTIONS_NAME = "demo.json"
-VOCABULARY_NAME = "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -182,13 +180,11 @@ class _Demo:
         )
 
     def _measure(self, gallery: Gallery, runs: Mapping[str, Path]) -> dict[str, ModelMeasures]:
-        vocabulary = Vocabulary.load(runs["trained"] / VOCABULARY_NAME)
-        models: dict[str, PixelDualEncoder] = {
-            name: load_pixel_dual_encoder(str(run / MODEL_FOLDER)) for name, run in runs.items()
+        folders = {name: run / MODEL_FOLDER for name, run in runs.items()}
+        folders["untrained"] = runs["trained"] / INITIAL_FOLDER
+        return {
+            name: measure_model(load_pixel_dual_encoder(folder), gallery) for name, folder in folders.items()
         }
-        recipe = self._training(captions=None)
-        models["untrained"] = build_model(recipe.model, vocabulary, seed=recipe.seed)
-        return {name: measure_model(model, gallery) for name, model in models.items()}
 
     def _index(self, model: PixelDualEncoder, model_folder: Path) -> VideoIndex:
         index = VideoIndex.open_or_create(self._output / "index", model, model_path=model_folder)

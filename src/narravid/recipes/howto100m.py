@@ -29,7 +29,7 @@ from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderCo
 from narravid.models.hub import load
 from narravid.recipes.feature_data import FeatureData, build_words, existing, usable_videos
 from narravid.recipes.feature_pairs import FeatureFiles, read_feature_pairs
-from narravid.recipes.feature_recipe import FeatureRecipe, FeatureRun
+from narravid.recipes.feature_recipe import FeatureRecipe
 from narravid.recipes.howto100m_config import FeatureEvaluationConfig, FeatureModelConfig, FeaturesDataConfig
 from narravid.synthetic.features import APPEARANCE_DIM, MOVEMENT_DIM
 from narravid.tasks.contrastive import FeatureContrastiveTask
@@ -122,7 +122,7 @@ class HowTo100MRecipe(FeatureRecipe[FeatureBatch]):
             evaluation=self.evaluation.with_paths(),
         )
 
-    def find_data(self, bad: BadItems) -> FeatureData:
+    def read_features(self, bad: BadItems) -> FeatureData:
         """Narrated videos, or pairs; what cannot be used goes to `bad`."""
         config, spec = self.data, self.model.features
         if config.kind != "howto100m":
@@ -161,26 +161,26 @@ class HowTo100MRecipe(FeatureRecipe[FeatureBatch]):
         model.attach_words(words)
         return model
 
-    def build(self, model: GatedDualEncoder, data: FeatureData) -> FeatureRun[FeatureBatch]:
-        """The parts of the run around a model."""
+    def open_data(
+        self, data: FeatureData, model: GatedDualEncoder
+    ) -> NarratedFeaturesDataset | FeaturePairsDataset:
+        """The clips with the words of the model."""
         tokenizer = cast(WordTokenizer, model.tokenizer)
-        dataset: NarratedFeaturesDataset | FeaturePairsDataset
         if self.data.kind == "howto100m":
             videos = cast(list[FeaturedVideo], data.items)
-            dataset = NarratedFeaturesDataset(
+            return NarratedFeaturesDataset(
                 videos, data.tracks, tokenizer=tokenizer, sampling=self.data.sampling
             )
-        else:
-            dataset = FeaturePairsDataset(
-                cast(list[FeaturePair], data.items), data.tracks, tokenizer=tokenizer
-            )
-        objective = build_objective(self.objective, clips_per_video=self.data.clips_per_item)
-        similarity = None if self.objective.similarity == "model" else self.objective.similarity
-        task = FeatureContrastiveTask(
-            model, objective, similarity=similarity, temperature=self.objective.temperature
-        )
-        return FeatureRun(
-            task, dataset, self.data.batch_size, self.data.max_bad_share, self._build_evaluation(model)
+        return FeaturePairsDataset(cast(list[FeaturePair], data.items), data.tracks, tokenizer=tokenizer)
+
+    def build_task(self, data: FeatureData, model: GatedDualEncoder) -> FeatureContrastiveTask:
+        """The dual encoder and the loss."""
+        similarity = self.objective.similarity
+        return FeatureContrastiveTask(
+            model,
+            build_objective(self.objective, clips_per_video=self.data.clips_per_item),
+            similarity=None if similarity == "model" else similarity,
+            temperature=self.objective.temperature,
         )
 
     def _words(self, data: FeatureData) -> WordVectors:
@@ -195,23 +195,26 @@ class HowTo100MRecipe(FeatureRecipe[FeatureBatch]):
             return read_word2vec(path, vocabulary)
         return WordVectors(vocabulary, load_word_vectors(path, vocabulary))
 
-    def _build_evaluation(self, model: GatedDualEncoder) -> Evaluation | None:
+    def build_evaluation(self, data: FeatureData, model: GatedDualEncoder) -> Evaluation | None:
+        """Retrieval among clips with features, where there is a list of them."""
         config = self.evaluation
         if config.pairs is None:
             return None
-        own = config.features.features_2d is not None
-        data = read_feature_pairs(
+        files = config.features
+        if files.features_2d is None and files.features_3d is None:
+            files = self.data.features
+        held_out = read_feature_pairs(
             existing(config.pairs, "evaluation.pairs"),
             config.kind,
             subset=config.subset,
-            files=config.features if own else self.data.features,
+            files=files,
             spec=model.feature_spec,
             key="evaluation.features",
         )
-        pairs = cast(list[FeaturePair], data.items)
+        pairs = cast(list[FeaturePair], held_out.items)
 
         def measure() -> dict[str, float]:
-            found = evaluate_feature_retrieval(model, pairs, data.tracks, batch_size=config.batch_size)
+            found = evaluate_feature_retrieval(model, pairs, held_out.tracks, batch_size=config.batch_size)
             return found.text_to_video
 
         return Evaluation(measure, metric="R@10")

@@ -39,7 +39,7 @@ class FeaturesDataConfig:
             it they are left out or replaced by others. 1 never stops.
 
     Raises:
-        ValueError: If a choice is unknown or a number out of range.
+        ValueError: If a choice is unknown, a number out of range, or `pairs` set for howto100m.
     """
 
     features: FeatureFiles = field(default_factory=FeatureFiles)
@@ -54,6 +54,10 @@ class FeaturesDataConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        if self.kind == "howto100m" and self.pairs is not None:
+            raise ValueError(
+                f"pairs is {self.pairs}, and kind howto100m draws clips of narrated videos: set kind too"
+            )
         if self.batch_size * self.clips_per_item < 2:
             raise ValueError(
                 "a batch needs at least 2 clips to contrast, got batch_size="

@@ -5,38 +5,35 @@ Recipes put these together; each part is a function of plain configuration and o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
 
-from narravid import distributed
-from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
-from narravid.data.loader import LoadingReport, clip_loader
 from narravid.data.narrated import NarratedDataset, Tokenizer
-from narravid.data.order import BatchOrder
 from narravid.data.packed_clips import PackedClips
 from narravid.data.packs import PackVideos
-from narravid.data.sources import ClipSource, FileClips, MemoryClips
-from narravid.errors import ConfigError
+from narravid.data.sources import ClipSource
+from narravid.errors import CheckpointError, ConfigError
 from narravid.evaluation.pairs import RetrievalPair, read_pairs_csv
 from narravid.evaluation.retrieval import evaluate_pairs
 from narravid.inference.embedder import Embedder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
+from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.models.text_encoders import SentenceTowerConfig
 from narravid.protocols import PixelDualEncoder
+from narravid.recipes.clip_source import open_clip_source
 from narravid.recipes.corpus import refuse_clips_not_packed
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
 from narravid.tasks.contrastive import ContrastiveTask
 from narravid.tasks.objectives import ObjectiveConfig
 from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
-from narravid.training.config import Evaluation, TrainingData
-from narravid.types import ClipSpec
+from narravid.training.config import Evaluation
 from narravid.video.watched import WatchedDecoder
 
 __all__ = [
@@ -46,11 +43,9 @@ __all__ = [
     "build_model",
     "build_task",
     "build_vocabulary",
-    "narrated_training_data",
+    "load_trainable",
     "retrieval_of",
 ]
-
-GIBIBYTE = 1024**3
 
 
 @runtime_checkable
@@ -66,6 +61,21 @@ class TrainableDualEncoder(PixelDualEncoder, Protocol):
 
     def encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """(..., L) int64 as the tokenizer gives them to (..., D) float32."""
+
+
+def load_trainable(name: str | Path) -> TrainableDualEncoder:
+    """What `narravid.load` gives for a name or path.
+
+    Raises:
+        CheckpointError: If it gives no dual encoder of pixels that can be trained.
+    """
+    model = load_pixel_dual_encoder(name)
+    if not isinstance(model, TrainableDualEncoder) or not isinstance(model, nn.Module):
+        raise CheckpointError(
+            name,
+            f"a {type(model).__name__} cannot learn from captions: it lacks tokenizer or encode_tokens",
+        )
+    return model
 
 
 def build_vocabulary(
@@ -159,70 +169,22 @@ def build_dataset(
         ValueError: If the videos do not fit into the memory that they may take.
     """
     spec = replace(model.clip_spec, crop=config.crop)
+    if source is not None:
+        chosen = source
+    elif isinstance(videos, PackVideos):
+        refuse_clips_not_packed(videos.pack, spec, config.sampling)
+        chosen = PackedClips(videos.pack, WatchedDecoder(num_workers) if num_workers else None)
+    else:
+        paths = (video.path for video in videos)
+        chosen = open_clip_source(paths, spec, config=config, num_workers=num_workers)
     return NarratedDataset(
         videos,
-        _build_source(config, videos, spec, num_workers=num_workers) if source is None else source,
+        chosen,
         spec=spec,
         tokenizer=model.tokenizer,
         sampling=config.sampling,
         augmentation=config.augmentation,
     )
-
-
-def _build_source(
-    config: NarratedDataConfig, videos: Sequence[NarratedVideo], spec: ClipSpec, *, num_workers: int
-) -> ClipSource:
-    decoder = WatchedDecoder(num_workers) if num_workers else None
-    if isinstance(videos, PackVideos):
-        refuse_clips_not_packed(videos.pack, spec, config.sampling)
-        return PackedClips(videos.pack, decoder)
-    if config.storage == "files":
-        return FileClips(decoder)
-    with decoder or nullcontext():
-        return MemoryClips(
-            [video.path for video in videos],
-            spec,
-            max_bytes=int(config.max_memory_gib * GIBIBYTE),
-            num_threads=max(1, num_workers),
-            decoder=decoder,
-        )
-
-
-def narrated_training_data(
-    dataset: NarratedDataset,
-    *,
-    batch_size: int,
-    seed: int,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-    report: LoadingReport | None = None,
-) -> TrainingData[NarratedBatch]:
-    """The batches of a corpus, reachable from any position; they depend on seed, epoch and position only.
-
-    Args:
-        dataset: The corpus.
-        batch_size: Videos per batch, those of all processes of a run together.
-        seed: Seed of order and draws.
-        num_workers: Threads that load ahead; 0 loads batches when they are asked for.
-        pin_memory: Whether batches go to a CUDA device.
-        report: Counts what was replaced and padded; kept in the checkpoints, its table written beside them.
-    """
-    order = BatchOrder(
-        len(dataset), batch_size, seed, rank=distributed.rank(), world_size=distributed.world_size()
-    )
-
-    def batches(epoch: int, start_batch: int) -> Iterator[NarratedBatch]:
-        return clip_loader(
-            dataset,
-            order,
-            epoch=epoch,
-            start_batch=start_batch,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-            report=report,
-        )
-
-    return TrainingData(batches, order.num_batches, report)
 
 
 def build_task(model: TrainableDualEncoder, loss: nn.Module, config: ObjectiveConfig) -> ContrastiveTask:

@@ -31,7 +31,7 @@ from narravid.models.dual_encoder import S3DDualEncoder
 from narravid.models.hub import load
 from narravid.models.text_encoders import SentenceTowerConfig
 from narravid.recipes.feature_data import FeatureData, build_words, existing, usable_videos
-from narravid.recipes.feature_recipe import FeatureRecipe, FeatureRun
+from narravid.recipes.feature_recipe import FeatureRecipe
 from narravid.recipes.tan_config import (
     AlignerModelConfig,
     AlignmentEvaluationConfig,
@@ -142,7 +142,7 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
         """The same with absolute paths; toy worlds that are not there yet are drawn."""
         return replace(self, data=self.data.with_paths(), evaluation=self.evaluation.with_paths())
 
-    def find_data(self, bad: BadItems) -> FeatureData:
+    def read_features(self, bad: BadItems) -> FeatureData:
         """The videos with features and sentences; what cannot be used goes to `bad`."""
         if self.stage == 2 and self.init is None:
             raise ConfigError(
@@ -176,13 +176,22 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
             )
         return model
 
-    def build(self, model: TemporalAligner, data: FeatureData) -> FeatureRun[WindowBatch]:
-        """The parts of the run around an aligner."""
+    def open_data(self, data: FeatureData, model: TemporalAligner) -> WindowsDataset:
+        """The windows with the words of the aligner."""
         self._refuse_long_windows(model)
+        return WindowsDataset(
+            cast(list[FeaturedVideo], data.items),
+            data.tracks,
+            tokenizer=model.tokenizer,
+            sampling=self.data.sampling,
+        )
+
+    def build_task(self, data: FeatureData, model: TemporalAligner) -> AlignmentTask:
+        """The aligner and what its stage minimises."""
         if self.model.freeze_sentences:
             model.text.requires_grad_(False)
         random_positions = self.objective.random_positions
-        task = AlignmentTask(
+        return AlignmentTask(
             model,
             TemporalAlignmentLoss(
                 self.objective.loss_config(stage=self.stage, alignability_layer=model.alignability_layer)
@@ -190,14 +199,6 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
             random_positions=self.stage == 1 if random_positions is None else random_positions,
             momentum=self.objective.momentum if self.stage == 2 else None,
         )
-        dataset = WindowsDataset(
-            cast(list[FeaturedVideo], data.items),
-            data.tracks,
-            tokenizer=model.tokenizer,
-            sampling=self.data.sampling,
-        )
-        evaluation = self._build_evaluation(model)
-        return FeatureRun(task, dataset, self.data.batch_size, self.data.max_bad_share, evaluation)
 
     def _refuse_long_windows(self, model: TemporalAligner) -> None:
         seconds = self.data.sampling.window_seconds
@@ -250,7 +251,8 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
             max_words=config.max_words,
         )
 
-    def _build_evaluation(self, model: TemporalAligner) -> Evaluation | None:
+    def build_evaluation(self, data: FeatureData, model: TemporalAligner) -> Evaluation | None:
+        """Alignment of annotated videos, where there is a list of them."""
         config = self.evaluation
         if config.annotations is None:
             return None

@@ -65,7 +65,7 @@ class VTTwinsRecipe(NarratedRecipe):
 
     @classmethod
     def _tiny(cls) -> Self:
-        """A toy world on a CPU, in about a minute."""
+        """A toy world on a CPU, in a minute and a half."""
         return cls(
             data=tiny_data(
                 VTTwinsDataConfig,
@@ -80,7 +80,7 @@ class VTTwinsRecipe(NarratedRecipe):
             ),
             model=tiny_model(similarity="dot", temperature=None),
             optim=replace(tiny_optim(), lr=2e-3),
-            trainer=tiny_trainer(200),
+            trainer=tiny_trainer(320),
             # Training by cosine leaves the lengths of embeddings free; a short one leaves them random.
             evaluation=replace(tiny_evaluation(), similarity="cosine"),
             device="cpu",

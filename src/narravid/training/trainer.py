@@ -192,7 +192,8 @@ class Trainer(Generic[BatchT]):
                     entry = {**self._window.take(), "lr": lr, "seconds": round(self._progress.seconds, 3)}
                     reports.write({**self._place("train"), **entry, **reports.meter.take()})
                 reports.advance()
-                self._keep(step, reports)
+                with reports.meter.pausing():
+                    self._keep(step, reports)
 
     def _train_on(self, batch: BatchT, step: TrainingStep[BatchT], seed: int) -> dict[str, float]:
         begin_step, end_step = (getattr(self._task, name, None) for name in ("begin_step", "end_step"))
@@ -246,8 +247,7 @@ class Trainer(Generic[BatchT]):
         if self._evaluation is None:
             return False
         self._task.eval()
-        with reports.meter.pausing():
-            metrics = self._best.measure()
+        metrics = self._best.measure()
         reports.write({**self._place("evaluation"), **metrics})
         value = self._best.judge(metrics, self._progress)
         self._task.train()
