@@ -188,5 +188,5 @@ def test_a_run_does_not_go_on_with_other_captions(finished, tmp_path):
     cut = tmp_path / "cut"
     shutil.copytree(run, cut)
     (cut / "corpus.json").write_text((run / "corpus.json").read_text().replace("18", "17"))
-    with pytest.raises(ConfigError, match="17 captions then, 6 with 18 now"):
+    with pytest.raises(ConfigError, match="6 videos, 17 captions then, 6 videos, 18 captions now"):
         resume_run(cut)
