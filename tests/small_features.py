@@ -87,6 +87,7 @@ def small_tan(folder: Path, **trainer: object) -> TanRecipe:
         data=WindowsDataConfig(
             features=folder / "2d",
             captions=folder / "caption.json",
+            min_video_seconds=0.0,
             batch_size=3,
             sampling=WindowSampling(window_seconds=8, rule="complete"),
         ),

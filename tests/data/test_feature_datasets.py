@@ -28,6 +28,7 @@ from narravid.errors import AnnotationError
 from narravid.text.captions import Caption, CaptionTrack
 from narravid.text.words import Vocabulary, WordTokenizer
 from narravid.types import Span
+from narravid.video.durations import DurationLimits
 from small_features import write_features
 
 WORDS = WordTokenizer(Vocabulary(["red", "green", "blue"]), max_words=3, lower_case=True)
@@ -248,9 +249,9 @@ def test_faulty_and_long_ones_are_told_apart(corpus):
     (folder / "caption.json").write_text(json.dumps(told))
     np.save(folder / "2d" / "video2.npy", np.ones((30, 4), np.float16), allow_pickle=False)
     np.save(folder / "2d" / "video4.npy", np.ones((30, 4), np.float16), allow_pickle=False)
-    found = find_featured_videos(tracks, folder / "caption.json", max_seconds=20)
+    found = find_featured_videos(tracks, folder / "caption.json", durations=DurationLimits(0, 21))
     assert found.videos == ()
-    assert (found.num_too_long, found.num_without_captions, len(found.bad)) == (1, 2, 2)
+    assert (found.num_of_other_length, found.num_without_captions, len(found.bad)) == (1, 2, 2)
     assert [path.rpartition("#")[2] for path, _ in found.bad] == ["video0", "video1"]
 
 

@@ -75,7 +75,10 @@ def test_published_splits_are_found_below_their_folder(tmp_path):
     first = read_action_splits(table, tmp_path, dataset="ucf101")
     assert first.labels == ("Archery", "Bowling")
     assert first.train == (LabelledClip(tmp_path / "Archery/v_Archery_g01_c01.avi", 0),)
-    assert first.test == (LabelledClip(tmp_path / "Bowling/v_Bowling_g01_c01.mp4", 1),)
+    assert first.test == (
+        LabelledClip(tmp_path / "Bowling/v_Bowling_g01_c01.mp4", 1),
+        LabelledClip(tmp_path / "Bowling/v_Bowling_g02_c01", 1),  # judged, as a miss
+    )
     assert first.missing == ((str(tmp_path / "Bowling/v_Bowling_g02_c01"), "no such file"),)
     second = read_action_splits(table, tmp_path, dataset="ucf101", split=2)
     assert [clip.label for clip in second.test] == [0]

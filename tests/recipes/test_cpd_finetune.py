@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from models.small_cpd import small_cpd
 from narravid.config import from_dict, to_dict
-from narravid.data.labelled import LabelledList
+from narravid.data.labelled import LabelledList, read_labels_csv
 from narravid.errors import CheckpointError, ConfigError
+from narravid.evaluation.classification import evaluate_accuracy
 from narravid.models.cpd import FINE_TUNING_CLIPS
 from narravid.models.hub import load, save_model
 from narravid.recipes.cpd_finetune import CPDFineTuningRecipe, LabelledDataConfig
@@ -21,6 +22,7 @@ from narravid.recipes.registry import RECIPES, resume_run
 from narravid.training import checkpoint
 from narravid.training.logging import read_log
 from narravid.training.run import read_run_config
+from narravid.video.watched import WatchedDecoder
 from small_clips import small_fine_tuning, write_clip_lists
 from tiny_corpus import save_tiny_s3d
 
@@ -53,7 +55,11 @@ def test_a_run_leaves_a_classifier_and_measures_after_each_epoch(finished, lists
     assert model.config.dropout == 0.8
     measured = [entry["step"] for entry in read_log(run) if entry["event"] == "evaluation"]
     assert measured == [2, 4]
-    assert 0 <= result.metrics["top1"] <= 1 == result.metrics["top5"]
+    test = read_labels_csv(lists / "labels.csv").test
+    with WatchedDecoder() as decoder:
+        accuracy = evaluate_accuracy(model, test, num_windows=1, decoder=decoder)
+    assert (accuracy.num_clips, accuracy.missing) == (len(test), ())
+    assert result.metrics == {"top1": accuracy.top1, "top5": accuracy.top5}
     assert {"loss", "top1"} <= read_log(run)[0].keys()
     name, config = read_run_config(run)
     assert RECIPES[name] is CPDFineTuningRecipe

@@ -273,7 +273,7 @@ def test_resuming_on_other_videos_is_refused(tmp_path):
     small_recipe(root, num_steps=2).train(run)
     text = (root / "red1.vtt").read_text()
     (root / "red1.vtt").write_text(text.replace("red", "rosy"))
-    with pytest.raises(ConfigError, match=r"videos or captions have changed since .* began"):
+    with pytest.raises(ConfigError, match=r"what the run is trained on has changed since .* began"):
         resume_run(run)
     (root / "red1.vtt").unlink()
     with pytest.raises(ConfigError, match=r"6 videos with 18 captions then, 5 with 15 now"):

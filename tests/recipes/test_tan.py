@@ -19,6 +19,7 @@ from narravid.recipes.tan import TanRecipe
 from narravid.recipes.tan_config import AlignmentObjectiveConfig
 from narravid.training import checkpoint
 from narravid.training.logging import read_log
+from narravid.video.durations import ALIGNMENT_DURATIONS
 from small_features import small_tan, write_features
 from tiny_corpus import save_tiny_s3d
 
@@ -113,7 +114,7 @@ def test_a_run_cut_after_two_steps_resumes_to_the_same_weights(request, tmp_path
 def test_the_defaults_are_the_published_setting():
     recipe = TanRecipe()
     assert (recipe.data.batch_size, recipe.data.sampling.window_seconds) == (128, 64)
-    assert recipe.data.max_video_seconds == 1000
+    assert recipe.data.durations == ALIGNMENT_DURATIONS
     assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == ("adamw", 1e-4, 1e-5)
     assert (recipe.optim.warmup_steps, recipe.optim.schedule, recipe.trainer.num_epochs) == (
         1000,

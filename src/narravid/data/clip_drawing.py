@@ -107,7 +107,7 @@ class _ClipBatchLoad(BatchLoad[ItemT, BatchT]):
     """A batch with the memory of all its clips, (B, T, H, W, 3) uint8."""
 
     def __init__(self, dataset: ClipDataset[ItemT, Any], keys: Sequence[ItemKey], *, pinned: bool) -> None:
-        super().__init__(keys)
+        super().__init__(keys, pinned=pinned)
         self._dataset = dataset
         num_clips, *rest = dataset.frames_shape
         self._frames = torch.empty((len(keys) * num_clips, *rest), dtype=torch.uint8, pin_memory=pinned)

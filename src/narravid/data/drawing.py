@@ -78,14 +78,17 @@ class BatchLoad(ABC, Generic[ItemT, BatchT]):
 
     Args:
         keys: What to draw, in the order of the batch.
+        pinned: Whether the batch is to lie in page-locked memory.
 
     Attributes:
         keys: As given.
+        is_pinned: As given.
         is_wanted: Set to False where nobody waits for the batch any more.
     """
 
-    def __init__(self, keys: Sequence[ItemKey]) -> None:
+    def __init__(self, keys: Sequence[ItemKey], *, pinned: bool) -> None:
         self.keys = keys
+        self.is_pinned = pinned
         self.is_wanted = True
 
     @abstractmethod

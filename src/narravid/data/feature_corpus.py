@@ -12,6 +12,7 @@ from narravid.data.annotations.video_lists import read_video_ids
 from narravid.data.feature_files import FolderTracks
 from narravid.errors import AnnotationError, DecodeError
 from narravid.text.captions import CaptionTrack
+from narravid.video.durations import DurationLimits
 
 __all__ = ["FeaturedVideo", "FoundFeatures", "find_featured_videos", "read_featured_list"]
 
@@ -40,14 +41,14 @@ class FoundFeatures:
         bad: (path, reason) of those with faulty captions, or without features that they should have.
         num_without_captions: Videos with features of which the captions say nothing.
         num_held_out: Videos left out because they are kept for evaluation.
-        num_too_long: Videos left out for their length.
+        num_of_other_length: Videos left out for their length.
     """
 
     videos: tuple[FeaturedVideo, ...]
     bad: tuple[tuple[str, str], ...]
     num_without_captions: int = 0
     num_held_out: int = 0
-    num_too_long: int = 0
+    num_of_other_length: int = 0
 
 
 def read_featured_list(path: Path) -> Iterator[tuple[str, str]]:
@@ -75,7 +76,7 @@ def find_featured_videos(
     *,
     video_list: Path | None = None,
     held_out: Collection[str] = (),
-    max_seconds: float | None = None,
+    durations: DurationLimits | None = None,
 ) -> FoundFeatures:
     """Bring features and captions together.
 
@@ -85,7 +86,8 @@ def find_featured_videos(
         video_list: The videos to take, see `read_featured_list`; None takes all that have a file in the first
             folder of the features.
         held_out: Ids of videos to leave out.
-        max_seconds: Leave out videos whose features last longer; None looks at no file before it is drawn.
+        durations: Which videos are taken by the length of their features; None takes all, and looks at no
+            file before it is drawn.
 
     Returns:
         The videos in the order of their features' names, and what is wrong with others.
@@ -103,7 +105,7 @@ def find_featured_videos(
             wanted[video_id] = name
     videos: list[FeaturedVideo] = []
     bad: list[tuple[str, str]] = []
-    num_too_long = 0
+    num_of_other_length = 0
     for video in read_caption_corpus(captions):
         known = wanted.pop(video.video_id, None)
         if known is None:
@@ -112,8 +114,8 @@ def find_featured_videos(
             track = video.read().track
             if len(track) == 0:
                 raise AnnotationError(captions, f"holds no captions of {video.video_id!r}")
-            if max_seconds is not None and first.num_seconds(known) > max_seconds:
-                num_too_long += 1
+            if durations is not None and first.num_seconds(known) not in durations:
+                num_of_other_length += 1
                 continue
         except (AnnotationError, DecodeError) as error:
             path = error.path if isinstance(error, DecodeError) else f"{captions}#{video.video_id}"
@@ -121,4 +123,4 @@ def find_featured_videos(
             continue
         videos.append(FeaturedVideo(video.video_id, known, track))
     videos.sort(key=lambda video: video.name)
-    return FoundFeatures(tuple(videos), tuple(bad), len(wanted), num_held_out, num_too_long)
+    return FoundFeatures(tuple(videos), tuple(bad), len(wanted), num_held_out, num_of_other_length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class FeatureDataset(DrawnDataset[ItemT, BatchT]):
 
     def load(self, keys: Sequence[ItemKey], *, pinned: bool) -> BatchLoad[ItemT, BatchT]:
         """Begin to load a batch; see `DrawnDataset.load`."""
-        return _FeatureBatchLoad(self, keys)
+        return _FeatureBatchLoad(self, keys, pinned=pinned)
 
     def __getitem__(self, key: ItemKey) -> ItemT:
         """The item of an index in an epoch.
@@ -40,17 +40,30 @@ class FeatureDataset(DrawnDataset[ItemT, BatchT]):
         Raises:
             NoUsableVideoError: If no video that is tried can be used.
         """
-        return self._draw_usable(key, self._draw)
+        return self.draw(key)
+
+    def draw(self, key: ItemKey, *, is_wanted: Callable[[], bool] = lambda: True) -> ItemT:
+        """The item of an index in an epoch.
+
+        Args:
+            key: As for `__getitem__`.
+            is_wanted: Asked before each video that is tried.
+
+        Raises:
+            NoUsableVideoError: If no video that is tried can be used.
+            DrawingStoppedError: If the item is not wanted any more.
+        """
+        return self._draw_usable(key, self._draw, is_wanted=is_wanted)
 
 
 class _FeatureBatchLoad(BatchLoad[ItemT, BatchT]):
-    def __init__(self, dataset: FeatureDataset[ItemT, Any], keys: Sequence[ItemKey]) -> None:
-        super().__init__(keys)
+    def __init__(self, dataset: FeatureDataset[ItemT, Any], keys: Sequence[ItemKey], *, pinned: bool) -> None:
+        super().__init__(keys, pinned=pinned)
         self._dataset = dataset
 
     def draw(self, place: int) -> ItemT:
         """The item at a place of the batch."""
-        return self._dataset[self.keys[place]]
+        return self._dataset.draw(self.keys[place], is_wanted=lambda: self.is_wanted)
 
     def collate(self, items: Sequence[ItemT]) -> BatchT:
         """The batch of these items."""

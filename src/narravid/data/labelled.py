@@ -60,7 +60,8 @@ class LabelledList:
     Attributes:
         labels: Names of the classes by number.
         train: Clips to learn from, whose videos are there.
-        test: Clips to judge by; those whose videos are not there count as misses.
+        test: Clips to judge by; those whose videos are not there count as misses,
+            unless all are.
         missing: (path, reason) of the videos that are not there.
     """
 
@@ -164,13 +165,15 @@ def _located(
     numbers = {label: number for number, label in enumerate(labels)}
     places = locate_videos(root, videos)
     clips: dict[str, list[LabelledClip]] = {"train": [], "test": []}
-    # Absent test videos are judged, as misses; a name that leads out of the folder is not tried.
+    # Absent test videos are judged, as misses; names that lead out of the folder are not tried.
     absent = {gone.index: root / gone.place for gone in places.missing if gone.reason != "unusable name"}
     for index, (path, label, part) in enumerate(zip(places.paths, classes, parts, strict=True)):
         if path is not None:
             clips[part].append(LabelledClip(path, numbers[label]))
         elif part == "test" and index in absent:
             clips[part].append(LabelledClip(absent[index], numbers[label]))
+    if not any(clip.path.is_file() for clip in clips["test"]):
+        clips["test"].clear()
     missing = tuple((str(root / gone.place), gone.reason) for gone in places.missing)
     return LabelledList(labels, tuple(clips["train"]), tuple(clips["test"]), missing)
 

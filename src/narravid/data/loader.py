@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -79,10 +79,9 @@ def load_batches(
     # that was resumed there, nor one in a small archive whose last, incomplete batch is left out.
     num_expected = len(rank_share(order.num_items, rank=order.rank, world_size=order.world_size))
     count = EpochCount(report or LoadingReport(), num_expected)
-    loaded = (
-        _load_ahead(dataset, loads, count, num_workers=num_workers) if num_workers else _load(loads, count)
-    )
-    return (_pinned(batch) for batch in loaded) if pinned else loaded
+    if num_workers == 0:
+        return (_finish(load, map(load.draw, range(len(load.keys))), count) for load in loads)
+    return _load_ahead(dataset, loads, count, num_workers=num_workers)
 
 
 def _pinned(batch: BatchT) -> BatchT:
@@ -94,12 +93,6 @@ def _pinned(batch: BatchT) -> BatchT:
         whole, **{name: tensor.pin_memory() for name, tensor in tensors.items()}
     )
     return pinned
-
-
-def _load(loads: Iterator[BatchLoad[ItemT, BatchT]], count: EpochCount) -> Iterator[BatchT]:
-    """Batches when they are asked for."""
-    for load in loads:
-        yield load.collate(count.take(load.draw(place) for place in range(len(load.keys))))
 
 
 def _load_ahead(
@@ -116,10 +109,12 @@ def _load_ahead(
         for load in loads:
             under_way.append((load, [pool.submit(load.draw, place) for place in range(len(load.keys))]))
             if len(under_way) > BATCHES_AHEAD:
-                yield _finish(*under_way[0], count)
+                load, futures = under_way[0]
+                yield _finish(load, (future.result() for future in futures), count)
                 under_way.popleft()
         while under_way:
-            yield _finish(*under_way[0], count)
+            load, futures = under_way[0]
+            yield _finish(load, (future.result() for future in futures), count)
             under_way.popleft()
     finally:
         for load, _ in under_way:
@@ -132,8 +127,9 @@ def _load_ahead(
         pool.shutdown()
 
 
-def _finish(load: BatchLoad[ItemT, BatchT], futures: list[Future[ItemT]], count: EpochCount) -> BatchT:
-    return load.collate(count.take(future.result() for future in futures))
+def _finish(load: BatchLoad[ItemT, BatchT], items: Iterable[ItemT], count: EpochCount) -> BatchT:
+    batch = load.collate(count.take(items))
+    return _pinned(batch) if load.is_pinned else batch
 
 
 def _single_threaded_pool(num_workers: int) -> ThreadPoolExecutor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class EpochCount:
         self._num_items = 0
         self._bad = BadItems()
 
-    def take(self, items: Iterator[ItemT]) -> list[ItemT]:
+    def take(self, items: Iterable[ItemT]) -> list[ItemT]:
         """The items of a batch, counted.
 
         Raises:

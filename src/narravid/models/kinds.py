@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,8 +10,15 @@ import torch
 from narravid.errors import CheckpointError
 from narravid.models.hub import load
 from narravid.protocols import Aligner, FeatureDualEncoder, FeatureExtractor, Model, PixelDualEncoder
+from narravid.types import ClipSpec
 
-__all__ = ["load_aligner", "load_feature_dual_encoder", "load_feature_extractor", "load_pixel_dual_encoder"]
+__all__ = [
+    "load_aligner",
+    "load_feature_dual_encoder",
+    "load_feature_extractor",
+    "load_pixel_dual_encoder",
+    "normalised_as",
+]
 
 PIXEL_DUAL_ENCODER = "a pixel dual encoder (it compares clips with sentences), such as S3D, CPD or ViCLIP"
 FEATURE_DUAL_ENCODER = (
@@ -73,3 +81,9 @@ def load_aligner(name_or_path: str | Path, *, device: torch.device | str = "cpu"
 
 def _wrong_kind(name_or_path: str | Path, model: Model, needed: str) -> CheckpointError:
     return CheckpointError(name_or_path, f"a {type(model).__name__} does not do here; this needs {needed}")
+
+
+def normalised_as(model: object, spec: ClipSpec) -> ClipSpec:
+    """The frames, rate and size of a specification, picked and normalised as a model does it."""
+    own: ClipSpec | None = getattr(model, "clip_spec", None)
+    return spec if own is None else replace(spec, mean=own.mean, std=own.std, frame_rule=own.frame_rule)

@@ -2,38 +2,92 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from narravid import distributed
 from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
 from narravid.errors import ConfigError
 from narravid.files import write_json
+from narravid.models.hub import load
+from narravid.protocols import Model
 from narravid.recipes.corpus import CORPUS_NAME
 from narravid.training.config import TrainerConfig
 from narravid.training.run import create_run, refuse_existing_run
 
-__all__ = ["bad_items_named", "begin_run", "refuse_frozen_noise", "refuse_large_batch"]
+__all__ = [
+    "INITIAL_FOLDER",
+    "bad_items_named",
+    "begin_run",
+    "load_initial_model",
+    "refuse_frozen_noise",
+    "refuse_large_batch",
+    "warn_of_unused_model",
+]
+
+INITIAL_FOLDER = "initial_model"
+"""The model that a run was begun with, in its folder."""
+
+_log = logging.getLogger(__name__)
 
 
-def refuse_frozen_noise(trainer: TrainerConfig, *, init: str | None) -> None:
+def refuse_frozen_noise(model: nn.Module, trainer: TrainerConfig) -> None:
     """Frozen batch normalisation needs statistics, which random weights do not have.
 
     Args:
-        trainer: How the run trains.
-        init: Weights that it starts from.
+        model: A model of random weights.
+        trainer: How it is to train.
 
     Raises:
-        ConfigError: If it is to train on frozen statistics and starts from random weights.
+        ConfigError: If it is to train on frozen statistics and has some.
     """
-    if init is None and trainer.batch_norm == "frozen":
+    if trainer.batch_norm == "frozen" and any(isinstance(part, _BatchNorm) for part in model.modules()):
         raise ConfigError(
             "frozen batch normalisation keeps the statistics of trained weights: name some with --init,"
             " or set --trainer.batch-norm own to start from random ones",
             key="init",
         )
+
+
+def load_initial_model(run: Path, *, device: torch.device) -> Model:
+    """The model that a run was begun with.
+
+    Raises:
+        ConfigError: If the run folder lacks it.
+        CheckpointError: If it is damaged.
+    """
+    folder = run / INITIAL_FOLDER
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{folder}, the model that the run was begun with, is gone, or an earlier version of Narravid"
+            " began the run: put it back, or start a new run"
+        )
+    return load(folder, device=device)
+
+
+def warn_of_unused_model(recipe: Any, *, but_for_clips: bool = False) -> None:  # noqa: ANN401 - any recipe
+    """`init` brings its own network: say so where options of `model` were chosen as well.
+
+    Args:
+        recipe: A recipe with a field `model`.
+        but_for_clips: Whether the clips are those of `model` nevertheless.
+    """
+    [default] = [field.default_factory for field in fields(recipe) if field.name == "model"]
+    presets = type(recipe).presets().values()
+    usual = [default(), *(preset().model for preset in presets)]  # type: ignore[operator]
+    chosen = recipe.model
+    if but_for_clips:
+        usual = [replace(model, clip_spec=chosen.clip_spec) for model in usual]
+    if chosen not in usual:
+        _log.warning("init brings its own network, words and clips: the options of model have no effect")
 
 
 def refuse_large_batch(batch_size: int, num_items: int) -> None:

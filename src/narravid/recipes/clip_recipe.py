@@ -108,5 +108,5 @@ def _count_missing(found: Found, bad: BadItems, *, max_bad_share: float) -> None
         named = "; ".join(f"{path}: {reason}" for path, reason in found.missing[:MAX_NAMED_VIDEOS])
         raise ConfigError(f"there is nothing to learn from: none of {total} videos is there ({named})")
     if found.missing:
-        _log.warning("%d of %d videos are left out: %s", len(found.missing), total, bad.summary())
+        _log.warning("%d of %d videos are not there: %s", len(found.missing), total, bad.summary())
     bad.check_share(total, num_expected=total, max_share=max_bad_share)

@@ -175,14 +175,14 @@ def describe_corpus(videos: Sequence[NarratedVideo]) -> dict[str, object]:
 
 
 def refuse_another_corpus(run: Path, now: Mapping[str, object]) -> None:
-    """Make sure that a run goes on with the videos and captions that it began with.
+    """Make sure that a run goes on with what it began with.
 
     Args:
         run: The run folder.
-        now: Those that are there, described as by `describe_corpus`.
+        now: What is there, as the recipe describes it.
 
     Raises:
-        ConfigError: If they have changed, or nothing is known of them.
+        ConfigError: If it has changed, or nothing is known of what it was.
     """
     path = run / CORPUS_NAME
     if not path.is_file():
@@ -190,7 +190,7 @@ def refuse_another_corpus(run: Path, now: Mapping[str, object]) -> None:
     begun = read_json(path)
     if begun != now:
         raise ConfigError(
-            f"the videos or captions have changed since {run} began ({_counts(begun)} then, {_counts(now)}"
+            f"what the run is trained on has changed since {run} began ({_counts(begun)} then, {_counts(now)}"
             " now); put them back, or start a new run"
         )
 

@@ -26,6 +26,7 @@ from narravid.losses import MemoryBank
 from narravid.models.cpd import GREY_MEAN, GREY_STD
 from narravid.models.cpd_text import DistilBERTTowerConfig
 from narravid.models.resnet3d import ResNet3DConfig
+from narravid.recipes.beginning import warn_of_unused_model
 from narravid.recipes.clip_recipe import ClipRecipe
 from narravid.recipes.cpd_config import CaptionedDataConfig, CPDModelConfig, InstanceConfig
 from narravid.recipes.cpd_model import build_cpd_model
@@ -175,7 +176,7 @@ class CPDRecipe(ClipRecipe[FoundCaptions, CaptionedBatch]):
     def first_model(self, data: FoundCaptions) -> TrainableDualEncoder:
         """What `init` names, or random weights but for those of a published text encoder."""
         if self.init is not None:
-            self._warn_of_unused_model()
+            warn_of_unused_model(self)
             return load_trainable(self.init)
         if self.model.text_init is None:
             self._refuse_frozen_noise()

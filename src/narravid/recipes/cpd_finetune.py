@@ -29,6 +29,7 @@ from narravid.evaluation.classification import Classifier, evaluate_accuracy
 from narravid.models.cpd import FINE_TUNING_CLIPS, GREY_MEAN, GREY_STD
 from narravid.models.fine_tuning import classifier_from_pre_trained
 from narravid.models.hub import load
+from narravid.models.kinds import normalised_as
 from narravid.models.resnet3d import ResNet3DConfig
 from narravid.models.video_classifier import CPDClassifier, CPDClassifierConfig
 from narravid.recipes.clip_config import ClipDataConfig
@@ -221,7 +222,7 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
                 num_classes=num_classes,
                 generator=torch.Generator().manual_seed(self.seed),
                 dropout=config.dropout,
-                clip_spec=_normalised_as(pre_trained, config.clip_spec),
+                clip_spec=normalised_as(pre_trained, config.clip_spec),
             )
         except ValueError as error:
             raise CheckpointError(self.init, str(error)) from error
@@ -255,9 +256,3 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
             return {"top1": accuracy.top1, "top5": accuracy.top5}
 
         return Evaluation(measure, metric="top1")
-
-
-def _normalised_as(model: object, spec: ClipSpec) -> ClipSpec:
-    """The clips of a specification, with the pixels as a model wants them."""
-    own: ClipSpec | None = getattr(model, "clip_spec", None)
-    return spec if own is None else replace(spec, mean=own.mean, std=own.std, frame_rule=own.frame_rule)

@@ -16,7 +16,7 @@ __all__ = ["build_cpd_model"]
 
 
 def build_cpd_model(
-    config: CPDModelConfig, captions: Iterable[str], *, seed: int, device: torch.device | str = "cpu"
+    config: CPDModelConfig, captions: Iterable[str], *, seed: int
 ) -> CPDDualEncoder:
     """A new dual encoder: random weights, but for the text encoder where published ones are given.
 
@@ -24,7 +24,6 @@ def build_cpd_model(
         config: Its shape.
         captions: Give the word pieces where there is no list of them.
         seed: Seed of the weights; the caller's own random state is left as it was.
-        device: Where to put it.
 
     Raises:
         CheckpointError: If the published text encoder cannot be had or does not fit.
@@ -46,7 +45,7 @@ def build_cpd_model(
         model = CPDDualEncoder(whole, pieces)
     if published is not None:
         published.load_into(model.text.encoder)
-    return model.to(device)
+    return model
 
 
 def _pieces(

@@ -24,6 +24,7 @@ from narravid.inference.index import VideoIndex
 from narravid.metrics import chance_metrics
 from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.protocols import PixelDualEncoder
+from narravid.recipes.beginning import INITIAL_FOLDER
 from narravid.recipes.demo_measures import (
     Gallery,
     ModelMeasures,
@@ -38,7 +39,6 @@ from narravid.recipes.demo_report import DemoFindings, write_demo_report
 from narravid.recipes.demo_runs import read_losses, train_side_by_side
 from narravid.recipes.demo_training import demo_training
 from narravid.recipes.milnce import MILNCERecipe
-from narravid.recipes.training_recipe import INITIAL_FOLDER
 from narravid.synthetic.files import write_world
 from narravid.synthetic.world import ToyWorld, WorldConfig, preset
 from narravid.training.run import MODEL_FOLDER

@@ -82,19 +82,19 @@ def usable_videos(found: FoundFeatures, bad: BadItems, *, max_bad_share: float) 
     for path, reason in found.bad:
         bad.add(path, reason)
     _log.info(
-        "%d videos; left out: %d bad, %d without captions, %d held out, %d too long",
+        "%d videos; left out: %d bad, %d without captions, %d held out, %d too short or too long",
         len(found.videos),
         len(found.bad),
         found.num_without_captions,
         found.num_held_out,
-        found.num_too_long,
+        found.num_of_other_length,
     )
     if not found.videos:
         first = f" (the first, {found.bad[0][0]}: {found.bad[0][1]})" if found.bad else ""
         raise ConfigError(
             f"no video has features and captions: {len(found.bad)} are bad{first},"
             f" {found.num_without_captions} have no captions, {found.num_held_out} are held out,"
-            f" {found.num_too_long} too long",
+            f" {found.num_of_other_length} too short or too long",
             key="data.captions",
         )
     total = len(found.videos) + len(found.bad)

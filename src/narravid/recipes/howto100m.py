@@ -122,7 +122,7 @@ class HowTo100MRecipe(FeatureRecipe[FeatureBatch]):
             evaluation=self.evaluation.with_paths(),
         )
 
-    def read_features(self, bad: BadItems) -> FeatureData:
+    def find_data(self, bad: BadItems) -> FeatureData:
         """Narrated videos, or pairs; what cannot be used goes to `bad`."""
         config, spec = self.data, self.model.features
         if config.kind != "howto100m":

@@ -68,6 +68,7 @@ class HTMAARecipe(NarratedRecipe):
     )
     trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(num_epochs=40, batch_norm="frozen"))
     evaluation: EvaluationConfig = field(default_factory=lambda: EvaluationConfig(similarity="cosine"))
+    keep_clips: bool = False
     dtype: Precision = "bfloat16"
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from narravid.evaluation.pairs import RetrievalPair, read_pairs_csv
 from narravid.evaluation.retrieval import evaluate_pairs
 from narravid.inference.embedder import Embedder
 from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
-from narravid.models.kinds import load_pixel_dual_encoder
+from narravid.models.kinds import load_pixel_dual_encoder, normalised_as
 from narravid.models.text_encoders import SentenceTowerConfig
 from narravid.protocols import PixelDualEncoder
 from narravid.recipes.clip_source import open_clip_source
@@ -34,6 +34,7 @@ from narravid.tasks.objectives import ObjectiveConfig
 from narravid.text.word_vectors import load_word_vectors
 from narravid.text.words import Vocabulary
 from narravid.training.config import Evaluation
+from narravid.types import ClipSpec
 from narravid.video.watched import WatchedDecoder
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "build_vocabulary",
     "load_trainable",
     "retrieval_of",
+    "set_clips",
 ]
 
 
@@ -78,6 +80,17 @@ def load_trainable(name: str | Path) -> TrainableDualEncoder:
     return model
 
 
+def set_clips(model: TrainableDualEncoder, spec: ClipSpec) -> None:
+    """Give a model clips of other frames, rate and size; how pixels become numbers stays its own.
+
+    Raises:
+        ValueError: If its network cannot take them.
+    """
+    whole: Any = model
+    whole.config = replace(whole.config, clip_spec=normalised_as(model, spec))
+    whole.clip_spec = whole.config.clip_spec
+
+
 def build_vocabulary(
     config: NarratedDataConfig, videos: Iterable[NarratedVideo], *, lower_case: bool
 ) -> Vocabulary:
@@ -106,7 +119,6 @@ def build_model(
     vocabulary: Vocabulary,
     *,
     seed: int,
-    device: torch.device | str = "cpu",
     model_class: type[S3DDualEncoder] = S3DDualEncoder,
 ) -> S3DDualEncoder:
     """A new dual encoder with random weights.
@@ -115,7 +127,6 @@ def build_model(
         config: Its shape.
         vocabulary: Its words.
         seed: Seed of the weights; the caller's own random state is left as it was.
-        device: Where to put it.
         model_class: What to build; a class of one's own may have another video tower.
 
     Raises:
@@ -144,7 +155,7 @@ def build_model(
     if vectors is not None:
         with torch.no_grad():
             model.text.word_embedding.weight.copy_(vectors)
-    return model.to(device)
+    return model
 
 
 def build_dataset(

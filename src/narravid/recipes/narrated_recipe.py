@@ -17,6 +17,7 @@ from narravid.batches import NarratedBatch
 from narravid.data.corpus import NarratedVideo
 from narravid.data.narrated import NarratedDataset
 from narravid.errors import ConfigError
+from narravid.recipes.beginning import warn_of_unused_model
 from narravid.recipes.corpus import describe_corpus, find_corpus
 from narravid.recipes.narrated import (
     TrainableDualEncoder,
@@ -26,6 +27,7 @@ from narravid.recipes.narrated import (
     build_task,
     build_vocabulary,
     load_trainable,
+    set_clips,
 )
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
 from narravid.recipes.toy_data import is_toy, toy_files
@@ -54,6 +56,7 @@ class NarratedRecipe(TrainingRecipe[Sequence[NarratedVideo], NarratedBatch]):
         evaluation: Retrieval while training.
         init: Weights to start from, with their own network, words and clips: a published name, a checkpoint,
             a model folder or a run folder of any pixel dual encoder. None starts from random ones.
+        keep_clips: Whether init's own frames, rate and size are kept; otherwise they are model.clip_spec's.
         seed: Seed of weights, order and draws.
         device: Where to train: cpu, cuda, cuda:1 and so on; auto takes a GPU when there is one.
         dtype: Type of the forward pass; the weights stay float32.
@@ -70,6 +73,7 @@ class NarratedRecipe(TrainingRecipe[Sequence[NarratedVideo], NarratedBatch]):
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     init: str | None = None
+    keep_clips: bool = True
     seed: int = 0
     device: str = "auto"
     dtype: Precision = "float32"
@@ -140,10 +144,16 @@ class NarratedRecipe(TrainingRecipe[Sequence[NarratedVideo], NarratedBatch]):
         if self.init is None:
             words = build_vocabulary(self.data, data, lower_case=self.model.lower_case)
             return self.build_network(words)
-        self._warn_of_unused_model()
+        warn_of_unused_model(self, but_for_clips=not self.keep_clips)
         if self.data.vocabulary is not None:
             _log.warning("init brings its own words: data.vocabulary has no effect")
-        return load_trainable(self.init)
+        model = load_trainable(self.init)
+        if not self.keep_clips:
+            try:
+                set_clips(model, self.model.clip_spec)
+            except ValueError as error:
+                raise ConfigError(f"{self.init} cannot take model.clip_spec: {error}", key="model") from error
+        return model
 
     def open_data(self, data: Sequence[NarratedVideo], model: TrainableDualEncoder) -> NarratedDataset:
         """The clips and captions as a model wants to see them."""

@@ -100,6 +100,7 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
             data=WindowsDataConfig(
                 features=TINY_WORLD,
                 captions=TINY_WORLD,
+                min_video_seconds=0.0,
                 batch_size=16,
                 sampling=WindowSampling(window_seconds=24, rule="complete"),
             ),
@@ -142,7 +143,7 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
         """The same with absolute paths; toy worlds that are not there yet are drawn."""
         return replace(self, data=self.data.with_paths(), evaluation=self.evaluation.with_paths())
 
-    def read_features(self, bad: BadItems) -> FeatureData:
+    def find_data(self, bad: BadItems) -> FeatureData:
         """The videos with features and sentences; what cannot be used goes to `bad`."""
         if self.stage == 2 and self.init is None:
             raise ConfigError(
@@ -156,7 +157,7 @@ class TanRecipe(FeatureRecipe[WindowBatch]):
             existing(config.captions, "data.captions"),
             video_list=config.video_list,
             held_out=held_out,
-            max_seconds=config.max_video_seconds,
+            durations=config.durations,
         )
         return FeatureData(usable_videos(found, bad, max_bad_share=config.max_bad_share), tracks)
 

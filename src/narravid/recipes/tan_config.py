@@ -17,6 +17,7 @@ from narravid.recipes.narrated_config import absolute_path
 from narravid.recipes.toy_data import is_toy
 from narravid.recipes.toy_features import toy_features
 from narravid.types import FeatureSpec
+from narravid.video.durations import ALIGNMENT_DURATIONS, DurationLimits
 
 __all__ = [
     "AlignerModelConfig",
@@ -39,7 +40,8 @@ class WindowsDataConfig:
             captions of many videos.
         video_list: The videos to take, CSV video_id[,path] or a .txt of ids; None takes all with features.
         held_out: Videos to leave out, one id a line, such as htm_holdout_vid.txt.
-        max_video_seconds: Longer videos are left out; None takes all.
+        min_video_seconds: Videos of this length or shorter are left out; 0 takes all.
+        max_video_seconds: Videos of this length or longer are left out; None takes all.
         batch_size: Windows per batch.
         sampling: How windows are drawn.
         max_bad_share: Share of videos with faulty sentences or bad features above which the run stops; up to
@@ -53,7 +55,8 @@ class WindowsDataConfig:
     captions: Path | None = None
     video_list: Path | None = None
     held_out: Path | None = None
-    max_video_seconds: float | None = 1000.0
+    min_video_seconds: float = ALIGNMENT_DURATIONS.longer_than_seconds
+    max_video_seconds: float | None = ALIGNMENT_DURATIONS.shorter_than_seconds
     batch_size: int = 128
     sampling: WindowSampling = field(default_factory=WindowSampling)
     max_bad_share: float = MAX_BAD_SHARE
@@ -61,10 +64,23 @@ class WindowsDataConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
-        if self.max_video_seconds is not None and not self.max_video_seconds > 0:
-            raise ValueError(f"max_video_seconds must be positive, got {self.max_video_seconds}")
+        if not self.min_video_seconds >= 0:
+            raise ValueError(f"min_video_seconds must be at least 0, got {self.min_video_seconds}")
+        if self.max_video_seconds is not None and not self.max_video_seconds > self.min_video_seconds:
+            raise ValueError(
+                f"max_video_seconds must exceed min_video_seconds, {self.min_video_seconds}, got"
+                f" {self.max_video_seconds}"
+            )
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"max_bad_share must be 0 to 1, got {self.max_bad_share}")
+
+    @property
+    def durations(self) -> DurationLimits | None:
+        """Which videos are taken by their length; None takes all."""
+        if self.min_video_seconds == 0 and self.max_video_seconds is None:
+            return None
+        most = math.inf if self.max_video_seconds is None else self.max_video_seconds
+        return DurationLimits(self.min_video_seconds, most)
 
     def with_paths(self) -> Self:
         """The same with absolute paths; toy worlds that are not there yet are drawn."""

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -19,8 +19,15 @@ from narravid.data.drawing import DrawnDataset
 from narravid.data.loader import load_batches
 from narravid.data.loading_report import LoadingReport
 from narravid.data.order import BatchOrder
-from narravid.models.hub import load, save_model
-from narravid.recipes.beginning import bad_items_named, begin_run, refuse_frozen_noise
+from narravid.models.hub import save_model
+from narravid.recipes.beginning import (
+    INITIAL_FOLDER,
+    bad_items_named,
+    begin_run,
+    load_initial_model,
+    refuse_frozen_noise,
+    refuse_large_batch,
+)
 from narravid.recipes.corpus import refuse_another_corpus
 from narravid.recipes.devices import pick_device
 from narravid.recipes.processes import joined_run
@@ -38,9 +45,6 @@ from narravid.training.run import refuse_existing_run
 from narravid.training.trainer import Trainer
 
 __all__ = ["DrawingConfig", "TrainingRecipe"]
-
-INITIAL_FOLDER = "initial_model"
-"""The model that a run was begun with, in its folder."""
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +141,6 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
         Raises:
             NarravidError: If anything needed is absent or does not fit; as a rule before the work begins.
         """
-        refuse_frozen_noise(self.trainer, init=self.init)
         device = pick_device(self.device)
         with joined_run(device, run, resume=resume) as resumed:
             if not resumed:
@@ -147,23 +150,16 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
             with bad_items_named(run, bad):
                 return recipe._train(run, device=device, resume=resumed, bad=bad)
 
-    def _warn_of_unused_model(self) -> None:
-        """`init` brings its own network: say so where options of `model` were chosen as well."""
-        recipe: Any = self
-        [default] = [field.default_factory for field in fields(recipe) if field.name == "model"]
-        usual = [default()]  # type: ignore[operator]
-        usual += [preset().model for preset in type(recipe).presets().values()]
-        if recipe.model not in usual:
-            _log.warning("init brings its own network, words and clips: the options of model have no effect")
-
     def _train(self, run: Path, *, device: torch.device, resume: bool, bad: BadItems) -> TrainingResult:
         data = self.find_data(bad)
         described = self.describe_data(data)
         if resume:
             refuse_another_corpus(run, described)
-            model: Any = load(run / INITIAL_FOLDER, device=device)
+            model: Any = load_initial_model(run, device=device)
         else:
             model = self.first_model(data).to(device)
+            if self.init is None:
+                refuse_frozen_noise(model, self.trainer)
         report = LoadingReport(bad=bad, max_bad_share=self.data.max_bad_share, table=run / BAD_ITEMS_NAME)
         with closing(self.open_data(data, model)) as dataset:
             batches = self._batches(dataset, report, pin_memory=device.type == "cuda")
@@ -192,6 +188,7 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
     def _batches(
         self, dataset: DrawnDataset[Any, BatchT], report: LoadingReport, *, pin_memory: bool
     ) -> TrainingData[BatchT]:
+        refuse_large_batch(self.data.batch_size, len(dataset))
         order = BatchOrder(
             len(dataset),
             self.data.batch_size,

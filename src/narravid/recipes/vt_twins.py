@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from narravid.data.narrated import ClipSampling
+from narravid.models.s3d import S3DConfig
 from narravid.recipes.narrated_config import EvaluationConfig, NarratedDataConfig, NarratedModelConfig
 from narravid.recipes.narrated_recipe import NarratedRecipe
 from narravid.recipes.tiny import tiny_data, tiny_evaluation, tiny_model, tiny_optim, tiny_trainer
@@ -49,7 +50,8 @@ class VTTwinsRecipe(NarratedRecipe):
     data: VTTwinsDataConfig
     model: NarratedModelConfig = field(
         default_factory=lambda: NarratedModelConfig(
-            clip_spec=ClipSpec(num_frames=32, fps=10.0, size_pixels=224)
+            video=S3DConfig(stem="space_to_depth"),
+            clip_spec=ClipSpec(num_frames=32, fps=10.0, size_pixels=224),
         )
     )
     objective: ObjectiveConfig = field(

@@ -100,7 +100,8 @@ class TrainerConfig:
         log_every_steps: Steps between two lines of log.jsonl; a line holds means over them.
         checkpoint_every_steps: Steps between two checkpoints.
         keep_checkpoints: How many of the newest checkpoints stay, besides the best one.
-        evaluate_every_steps: Steps between two evaluations; None evaluates at the end only.
+        evaluate_every_steps: Steps between two evaluations; None evaluates at the end only, or, where the
+            schedule is plateau, after each epoch.
         evaluate_at_start: Whether the model is evaluated before the first step, too.
         micro_batch_size: Items of each process that pass through the network at once, for less memory; None
             takes its whole share of the batch.
