@@ -249,6 +249,8 @@ def test_faulty_and_long_ones_are_told_apart(corpus):
     (folder / "caption.json").write_text(json.dumps(told))
     np.save(folder / "2d" / "video2.npy", np.ones((30, 4), np.float16), allow_pickle=False)
     np.save(folder / "2d" / "video4.npy", np.ones((30, 4), np.float16), allow_pickle=False)
+    shorter = find_featured_videos(tracks, folder / "caption.json", durations=DurationLimits(30, 99))
+    assert (shorter.videos, shorter.num_of_other_length) == ((), 1)  # one of exactly 30 s is too short
     found = find_featured_videos(tracks, folder / "caption.json", durations=DurationLimits(0, 21))
     assert found.videos == ()
     assert (found.num_of_other_length, found.num_without_captions, len(found.bad)) == (1, 2, 2)

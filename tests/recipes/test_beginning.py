@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from narravid.bad_items import BadItems, TooManyBadItemsError
 from narravid.errors import ConfigError
-from narravid.recipes.beginning import bad_items_named, begin_run
+from narravid.recipes.beginning import bad_items_named, begin_run, load_initial_model
 from narravid.recipes.cpd import CPDRecipe
 from narravid.recipes.cpd_config import InstanceConfig
 from narravid.recipes.cpd_finetune import CPDFineTuningRecipe
@@ -71,3 +72,8 @@ def test_too_many_bad_files_are_all_in_the_table(tmp_path):
 def test_settings_of_the_memory_are_judged_before_anything_is_read(options, message):
     with pytest.raises(ValueError, match=message):
         InstanceConfig(**options)
+
+
+def test_a_run_without_its_first_model_is_told_so(tmp_path):
+    with pytest.raises(ConfigError, match=r"initial_model, the model that the run was begun with, is gone"):
+        load_initial_model(tmp_path, device=torch.device("cpu"))

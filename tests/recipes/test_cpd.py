@@ -149,9 +149,12 @@ def test_evaluation_finds_the_clips_of_held_out_sentences(lists, tmp_path):
     assert result.metrics == measured(tmp_path / "run", read_pairs_csv(lists / "pairs.csv"))
 
 
-def test_instagram_trains_on_its_training_videos_and_is_judged_by_its_validation_videos(lists, tmp_path):
-    entries, root = {}, tmp_path / "videos"
+def test_instagram_trains_on_its_training_videos_and_is_judged_by_its_validation_videos(
+    lists, tmp_path, caplog
+):
+    root = tmp_path / "videos"
     root.mkdir()
+    entries = {"gone": {"subset": "validation", "caption": "not there"}}
     for number in range(6):
         part = "training" if number < 4 else "validation"
         entries[str(number)] = {"subset": part, "caption": f"clip {number}"}
@@ -166,6 +169,7 @@ def test_instagram_trains_on_its_training_videos_and_is_judged_by_its_validation
         RetrievalPair(str(root / f"trimmed_resize_{number}.mp4"), f"clip {number}") for number in (4, 5)
     ]
     assert result.metrics == measured(tmp_path / "run", held_out)
+    assert "judged without 1 of 3 validation videos; the first, " in caplog.text
     assert state_at(tmp_path / "run", 1)["loss.bank.video_memory"].shape == (4, 4)
 
 

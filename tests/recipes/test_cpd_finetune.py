@@ -136,6 +136,21 @@ def test_cpds_lists_are_read_with_their_root(lists, tmp_path):
     assert (found.labels, len(found.train), len(found.test)) == (("wave",), 0, 1)
 
 
+def test_absent_test_videos_are_judged_as_misses(lists, tmp_path):
+    entries = {
+        name: {"subset": part, "annotations": {"label": "any"}}
+        for name, part in (("red", "training"), ("green", "validation"), ("gone", "validation"))
+    }
+    (tmp_path / "list.json").write_text(json.dumps({"labels": ["any"], "database": entries}))
+    data = LabelledDataConfig(batch_size=1, labels=tmp_path / "list.json", format="cpd", root=lists)
+    recipe = replace(small_fine_tuning(lists, num_steps=1), data=replace(data, max_bad_share=0.5))
+    result = recipe.train(tmp_path / "run")
+    assert result.metrics == {"top1": 0.5, "top5": 0.5}  # there is only one class to choose
+    del entries["green"]
+    (tmp_path / "list.json").write_text(json.dumps({"labels": ["any"], "database": entries}))
+    assert recipe.read_samples().test == ()
+
+
 def refused(recipe, run, message, error=ConfigError):
     with pytest.raises(error, match=message):
         recipe.train(run)

@@ -173,6 +173,18 @@ def test_what_is_missing_is_said_before_the_work_begins(features, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_lists_and_features_that_would_be_passed_over_are_told(features, tmp_path):
+    recipe = small_howto100m(features)
+    with pytest.raises(ValueError, match="kind howto100m draws clips of narrated videos: set kind too"):
+        dataclasses.replace(recipe.data, pairs=features / "pairs.csv")
+    half = dataclasses.replace(
+        recipe.evaluation, pairs=features / "pairs.csv", features=FeatureFiles(None, features / "3d")
+    )
+    with pytest.raises(ConfigError, match=r"evaluation.features.features_2d is needed here and not set"):
+        dataclasses.replace(recipe, evaluation=half).train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_of_another_kind_are_refused(finished, features, tmp_path):
     run, _ = finished
     recipe = small_howto100m(features)

@@ -148,6 +148,41 @@ def test_any_pixel_dual_encoder_can_be_trained_on_and_resumed_without_its_file(
     assert equal(weights(tmp_path / "run"), weights(tmp_path / "cut"))
 
 
+def test_weights_to_start_from_may_be_given_other_clips(videos, tmp_path):
+    model = make_tiny_s3d(seed=5)
+    save_model(model, tmp_path / "s3d")
+    save_model(small_viclip(), tmp_path / "viclip")
+    recipe = replace(small_recipe(videos), init=str(tmp_path / "s3d"))
+    kept, changed = (replace(recipe, keep_clips=keep).first_model([]) for keep in (True, False))
+    assert kept.clip_spec == model.clip_spec != recipe.model.clip_spec
+    assert changed.clip_spec == changed.config.clip_spec
+    assert changed.clip_spec == replace(
+        recipe.model.clip_spec, mean=model.clip_spec.mean, std=model.clip_spec.std
+    )
+    fixed = replace(recipe, init=str(tmp_path / "viclip"), keep_clips=False)
+    with pytest.raises(ConfigError, match=r"viclip cannot take model.clip_spec: .* the video tower"):
+        fixed.first_model([])
+
+
+def test_only_options_of_the_model_that_are_lost_are_warned_of(videos, tmp_path, caplog):
+    save_model(make_tiny_s3d(seed=5), tmp_path / "s3d")
+    preset = MILNCERecipe.presets()["tiny"]()
+    replace(preset, init=str(tmp_path / "s3d")).first_model([])
+    assert caplog.text == ""
+    words = replace(preset.data, vocabulary=tmp_path / "s3d" / "vocabulary.json")
+    replace(preset, init=str(tmp_path / "s3d"), data=words).first_model([])
+    assert "data.vocabulary has no effect" in caplog.text
+    assert "the options of model" not in caplog.text
+
+
+def test_a_plateau_needs_something_to_evaluate_on(videos, tmp_path):
+    recipe = small_recipe(videos)
+    recipe = replace(recipe, optim=replace(recipe.optim, schedule="plateau", warmup_steps=0))
+    with pytest.raises(ConfigError, match="say what to evaluate on"):
+        recipe.train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_a_run_starts_at_the_measure_of_its_initial_weights(videos, tmp_path):
     pairs = tmp_path / "pairs.csv"

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from narravid import distributed
 from narravid.bad_items import BAD_ITEMS_NAME, BadItems, TooManyBadItemsError
@@ -39,17 +37,17 @@ INITIAL_FOLDER = "initial_model"
 _log = logging.getLogger(__name__)
 
 
-def refuse_frozen_noise(model: nn.Module, trainer: TrainerConfig) -> None:
+def refuse_frozen_noise(trainer: TrainerConfig, *, init: str | None) -> None:
     """Frozen batch normalisation needs statistics, which random weights do not have.
 
     Args:
-        model: A model of random weights.
-        trainer: How it is to train.
+        trainer: How the run trains.
+        init: Weights that it starts from.
 
     Raises:
-        ConfigError: If it is to train on frozen statistics and has some.
+        ConfigError: If it is to train on frozen statistics and starts from random weights.
     """
-    if trainer.batch_norm == "frozen" and any(isinstance(part, _BatchNorm) for part in model.modules()):
+    if init is None and trainer.batch_norm == "frozen":
         raise ConfigError(
             "frozen batch normalisation keeps the statistics of trained weights: name some with --init,"
             " or set --trainer.batch-norm own to start from random ones",

@@ -15,9 +15,7 @@ from narravid.text.word_pieces import WordPieces
 __all__ = ["build_cpd_model"]
 
 
-def build_cpd_model(
-    config: CPDModelConfig, captions: Iterable[str], *, seed: int
-) -> CPDDualEncoder:
+def build_cpd_model(config: CPDModelConfig, captions: Iterable[str], *, seed: int) -> CPDDualEncoder:
     """A new dual encoder: random weights, but for the text encoder where published ones are given.
 
     Args:

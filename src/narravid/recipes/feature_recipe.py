@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from narravid.batches import FeatureBatch, WindowBatch
 from narravid.recipes.feature_data import FeatureData
@@ -16,6 +16,8 @@ BatchT = TypeVar("BatchT", FeatureBatch, WindowBatch)
 
 class FeatureRecipe(TrainingRecipe[FeatureData, BatchT]):
     """A training run on extracted features."""
+
+    has_batch_norm: ClassVar[bool] = False
 
     def describe_data(self, data: FeatureData) -> Mapping[str, object]:
         """See `FeatureData.describe`."""

@@ -73,6 +73,8 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
     """
 
     name: ClassVar[str]
+    has_batch_norm: ClassVar[bool] = True
+    """Whether its networks have batch normalisation."""
 
     data: DrawingConfig
     optim: OptimConfig
@@ -141,6 +143,8 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
         Raises:
             NarravidError: If anything needed is absent or does not fit; as a rule before the work begins.
         """
+        if self.has_batch_norm and not resume:
+            refuse_frozen_noise(self.trainer, init=self.init)
         device = pick_device(self.device)
         with joined_run(device, run, resume=resume) as resumed:
             if not resumed:
@@ -158,8 +162,6 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
             model: Any = load_initial_model(run, device=device)
         else:
             model = self.first_model(data).to(device)
-            if self.init is None:
-                refuse_frozen_noise(model, self.trainer)
         report = LoadingReport(bad=bad, max_bad_share=self.data.max_bad_share, table=run / BAD_ITEMS_NAME)
         with closing(self.open_data(data, model)) as dataset:
             batches = self._batches(dataset, report, pin_memory=device.type == "cuda")
