@@ -68,6 +68,7 @@ def test_published_splits_are_found_below_their_folder(tmp_path):
         "Archery/v_Archery_g01_c01.avi,1,1,2,0\n"
         "Bowling/v_Bowling_g01_c01.avi,2,2,1,0\n"
         "Bowling/v_Bowling_g02_c01.avi,2,1,1,1\n"
+        "Bowling/v_Bowling_g03_c01.avi,2,2,0,0\n"
     )
     for name in ("Archery/v_Archery_g01_c01.avi", "Bowling/v_Bowling_g01_c01.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -77,9 +78,10 @@ def test_published_splits_are_found_below_their_folder(tmp_path):
     assert first.train == (LabelledClip(tmp_path / "Archery/v_Archery_g01_c01.avi", 0),)
     assert first.test == (
         LabelledClip(tmp_path / "Bowling/v_Bowling_g01_c01.mp4", 1),
-        LabelledClip(tmp_path / "Bowling/v_Bowling_g02_c01", 1),  # judged, as a miss
+        LabelledClip(tmp_path / "Bowling/v_Bowling_g03_c01", 1),  # judged, as a miss
     )
-    assert first.missing == ((str(tmp_path / "Bowling/v_Bowling_g02_c01"), "no such file"),)
+    absent = [str(tmp_path / f"Bowling/v_Bowling_g0{number}_c01") for number in (2, 3)]
+    assert first.missing == tuple((path, "no such file") for path in absent)
     second = read_action_splits(table, tmp_path, dataset="ucf101", split=2)
     assert [clip.label for clip in second.test] == [0]
     third = read_action_splits(table, tmp_path, dataset="ucf101", split=3)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from narravid.bad_items import BadItems, TooManyBadItemsError
 from narravid.config import from_dict, to_dict
 from narravid.errors import CheckpointError, ConfigError, NarravidError
-from narravid.models.hub import load
+from narravid.models.hub import load, save_model
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.registry import RECIPES, resume_run
 from narravid.text.words import Vocabulary
@@ -23,6 +23,7 @@ from narravid.training import checkpoint
 from narravid.training.logging import read_log
 from narravid.training.run import read_run_config
 from small_corpus import small_recipe, write_narrated_videos
+from tiny_corpus import make_tiny_s3d
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +277,7 @@ def test_resuming_on_other_videos_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"what the run is trained on has changed since .* began"):
         resume_run(run)
     (root / "red1.vtt").unlink()
-    with pytest.raises(ConfigError, match=r"6 videos with 18 captions then, 5 with 15 now"):
+    with pytest.raises(ConfigError, match=r"6 videos, 18 captions then, 5 videos, 15 captions now"):
         resume_run(run)
     (root / "red1.vtt").write_text(text)
     assert resume_run(run).step == 2
@@ -299,7 +300,7 @@ def test_folders_without_a_run_or_with_an_unknown_one_are_refused(finished, tmp_
     with pytest.raises(ConfigError, match=r"unknown key 'optim\.learning_rate'"):
         resume_run(run)
     del content["config"]["optim"]["learning_rate"]
-    content["config"]["model"]["hidden_dim"] = 16
     (run / "config.json").write_text(json.dumps(content))
+    save_model(make_tiny_s3d(), run / "initial_model")
     with pytest.raises(CheckpointError, match="does not fit this run's model"):
         resume_run(run)

@@ -159,7 +159,8 @@ def test_weights_to_start_from_may_be_given_other_clips(videos, tmp_path):
     assert changed.clip_spec == replace(
         recipe.model.clip_spec, mean=model.clip_spec.mean, std=model.clip_spec.std
     )
-    fixed = replace(recipe, init=str(tmp_path / "viclip"), keep_clips=False)
+    longer = replace(recipe.model, clip_spec=replace(recipe.model.clip_spec, num_frames=8))
+    fixed = replace(recipe, model=longer, init=str(tmp_path / "viclip"), keep_clips=False)
     with pytest.raises(ConfigError, match=r"viclip cannot take model.clip_spec: .* the video tower"):
         fixed.first_model([])
 
