@@ -25,10 +25,10 @@ from narravid.recipes.toy_data import ToyFiles, write_toy_files
 from narravid.recipes.vt_twins import VTTwinsRecipe
 from narravid.synthetic.narration import NarrationConfig
 from narravid.synthetic.world import PRESETS
+from tables import fill_in, percent, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, PICTURE = ROOT / "docs" / "recipes.md", ROOT / "docs" / "misalignment.png"
-BEGIN, END = "<!-- benchmarks/misalignment.py: begin -->", "<!-- benchmarks/misalignment.py: end -->"
 CLIPS_PER_STEP = 64
 NUM_CANDIDATES = 5
 METRIC = "R@10"
@@ -71,8 +71,7 @@ def main() -> None:
     lines = report(results, num_clips=options.steps * CLIPS_PER_STEP, num_videos=options.videos)
     print(lines)
     if options.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{lines}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        fill_in(PAGE, lines, script="misalignment.py")
         draw(results, PICTURE)
 
 
@@ -179,16 +178,6 @@ def draw(results: Results, path: Path) -> None:
     axis.grid(alpha=0.3)
     axis.legend()
     figure.savefig(path, dpi=110)
-
-
-def percent(values: Sequence[float]) -> str:
-    """Mean and deviation of shares in percent."""
-    return f"{100 * statistics.mean(values):.1f} ± {100 * spread(values):.1f}"
-
-
-def spread(values: Sequence[float]) -> float:
-    """Standard deviation of a sample; 0 for a single value."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

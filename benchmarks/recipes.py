@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from narravid.training import read_log
+from tables import fill_in, percent, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "recipes.md"
-BEGIN, END = "<!-- benchmarks/recipes.py: begin -->", "<!-- benchmarks/recipes.py: end -->"
 NUM_DEVIATIONS = 3
 
 
@@ -86,9 +86,7 @@ def main() -> None:
         runs = options.output or Path(temporary)
         lines = table(rows, options.seeds, runs)
     if options.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        after = rest.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{lines}\n{END}{after}", encoding="utf-8")
+        fill_in(PAGE, lines, script="recipes.py")
 
 
 def table(rows: Sequence[Row], seeds: Sequence[int], runs: Path) -> str:
@@ -145,16 +143,6 @@ def line(row: Row, outcomes: Sequence[Outcome]) -> str:
         f"| {row.name} | {row.meaning} | {percent(untrained)} | {percent(trained)} | {share:.1f}{mark} |"
         f" {seconds:.0f} |"
     )
-
-
-def percent(values: Sequence[float]) -> str:
-    """Mean and deviation of shares in percent."""
-    return f"{100 * statistics.mean(values):.1f} ± {100 * spread(values):.1f}"
-
-
-def spread(values: Sequence[float]) -> float:
-    """Standard deviation of a sample; 0 for a single value."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

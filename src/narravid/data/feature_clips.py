@@ -99,7 +99,7 @@ def _collate(items: Sequence[FeatureClips]) -> FeatureBatch:
     )
 
 
-class NarratedFeaturesDataset(FeatureDataset[FeatureClips, FeatureBatch]):
+class NarratedFeaturesDataset(FeatureDataset[FeaturedVideo, FeatureClips, FeatureBatch]):
     """Draws K clips with their merged captions from the features of a narrated video.
 
     Args:
@@ -120,22 +120,15 @@ class NarratedFeaturesDataset(FeatureDataset[FeatureClips, FeatureBatch]):
         tokenizer: WordTokenizer,
         sampling: MergedSampling,
     ) -> None:
-        if not videos:
-            raise ValueError("a dataset needs at least one video, got none")
-        self.videos = videos
+        super().__init__(videos, tracks, tokenizer=tokenizer)
         self.sampling = sampling
-        self._tracks = tracks
-        self._tokenizer = tokenizer
-
-    def __len__(self) -> int:
-        return len(self.videos)
 
     def collate(self, items: Sequence[FeatureClips]) -> FeatureBatch:
         """The clips of all items, those of a video side by side."""
         return _collate(items)
 
     def _draw(self, index: int, generator: torch.Generator, replaced: Replaced) -> FeatureClips:
-        video, sampling = self.videos[index], self.sampling
+        video, sampling = self.samples[index], self.sampling
         tracks = self._tracks.read(video.name)
         captions = draw_merged_captions(
             video.track,
@@ -173,35 +166,14 @@ def pair_features(tracks: Sequence[FeatureTrack], span: Span | None) -> torch.Te
     return clip_features(tracks, [span]).features[0]
 
 
-class FeaturePairsDataset(FeatureDataset[FeatureClips, FeatureBatch]):
-    """Gives clips of benchmarks with one sentence each, for fine-tuning.
-
-    Args:
-        pairs: The clips and sentences.
-        tracks: Their features.
-        tokenizer: Turns sentences into word ids.
-
-    Raises:
-        ValueError: If there are no pairs.
-    """
-
-    def __init__(
-        self, pairs: Sequence[FeaturePair], tracks: FeatureTracks, *, tokenizer: WordTokenizer
-    ) -> None:
-        if not pairs:
-            raise ValueError("a dataset needs at least one pair, got none")
-        self.pairs = pairs
-        self._tracks = tracks
-        self._tokenizer = tokenizer
-
-    def __len__(self) -> int:
-        return len(self.pairs)
+class FeaturePairsDataset(FeatureDataset[FeaturePair, FeatureClips, FeatureBatch]):
+    """Gives clips of benchmarks with one sentence each, for fine-tuning; see `FeatureDataset`."""
 
     def collate(self, items: Sequence[FeatureClips]) -> FeatureBatch:
         """The pairs of all items."""
         return _collate(items)
 
     def _draw(self, index: int, generator: torch.Generator, replaced: Replaced) -> FeatureClips:
-        pair = self.pairs[index]
+        pair = self.samples[index]
         features = pair_features(self._tracks.read(pair.name), pair.span)
         return FeatureClips(features[None], self._tokenizer([pair.text])[:, None], pair.name, replaced)

@@ -4,17 +4,45 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from narravid.data.drawing import BatchLoad, BatchT, DrawnDataset, ItemKey, ItemT, Replaced
+from narravid.data.feature_files import FeatureTracks
+from narravid.text.words import WordTokenizer
 
 __all__ = ["FeatureDataset"]
 
+SampleT = TypeVar("SampleT")
 
-class FeatureDataset(DrawnDataset[ItemT, BatchT]):
-    """Draws from the features of videos."""
+
+class FeatureDataset(DrawnDataset[ItemT, BatchT], Generic[SampleT, ItemT, BatchT]):
+    """Draws from the features of videos.
+
+    Args:
+        samples: What to draw from.
+        tracks: Their features.
+        tokenizer: Turns sentences into word ids.
+
+    Attributes:
+        samples: As given.
+
+    Raises:
+        ValueError: If there are no samples.
+    """
+
+    def __init__(
+        self, samples: Sequence[SampleT], tracks: FeatureTracks, *, tokenizer: WordTokenizer
+    ) -> None:
+        if not samples:
+            raise ValueError("a dataset needs at least one sample, got none")
+        self.samples = samples
+        self._tracks = tracks
+        self._tokenizer = tokenizer
+
+    def __len__(self) -> int:
+        return len(self.samples)
 
     @abstractmethod
     def collate(self, items: Sequence[ItemT]) -> BatchT:
@@ -57,7 +85,9 @@ class FeatureDataset(DrawnDataset[ItemT, BatchT]):
 
 
 class _FeatureBatchLoad(BatchLoad[ItemT, BatchT]):
-    def __init__(self, dataset: FeatureDataset[ItemT, Any], keys: Sequence[ItemKey], *, pinned: bool) -> None:
+    def __init__(
+        self, dataset: FeatureDataset[Any, ItemT, Any], keys: Sequence[ItemKey], *, pinned: bool
+    ) -> None:
         super().__init__(keys, pinned=pinned)
         self._dataset = dataset
 

@@ -78,7 +78,7 @@ class WindowItem:
         return 1
 
 
-class WindowsDataset(FeatureDataset[WindowItem, WindowBatch]):
+class WindowsDataset(FeatureDataset[FeaturedVideo, WindowItem, WindowBatch]):
     """Draws a window of a video with the sentences in it.
 
     Args:
@@ -99,15 +99,8 @@ class WindowsDataset(FeatureDataset[WindowItem, WindowBatch]):
         tokenizer: WordTokenizer,
         sampling: WindowSampling,
     ) -> None:
-        if not videos:
-            raise ValueError("a dataset needs at least one video, got none")
-        self.videos = videos
+        super().__init__(videos, tracks, tokenizer=tokenizer)
         self.sampling = sampling
-        self._tracks = tracks
-        self._tokenizer = tokenizer
-
-    def __len__(self) -> int:
-        return len(self.videos)
 
     def collate(self, items: Sequence[WindowItem]) -> WindowBatch:
         """The windows of all items, with places for as many sentences as the fullest has."""
@@ -124,7 +117,7 @@ class WindowsDataset(FeatureDataset[WindowItem, WindowBatch]):
         )
 
     def _draw(self, index: int, generator: torch.Generator, replaced: Replaced) -> WindowItem:
-        video, num_seconds = self.videos[index], self.sampling.window_seconds
+        video, num_seconds = self.samples[index], self.sampling.window_seconds
         [track] = self._tracks.read(video.name)
         length = len(track.steps)
         window = draw_sentence_window(
