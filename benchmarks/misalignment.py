@@ -9,6 +9,7 @@ of held-out videos. Prints mean and deviation over the seeds, each with a world 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ from narravid.recipes.toy_data import ToyFiles, write_toy_files
 from narravid.recipes.vt_twins import VTTwinsRecipe
 from narravid.synthetic.narration import NarrationConfig
 from narravid.synthetic.world import PRESETS
+from narravid.text.captions import Caption, CaptionTrack, nearest_captions
+from narravid.types import Span
 from tables import fill_in, percent, spread
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +71,7 @@ def main() -> None:
         folder = options.output or Path(temporary)
         worlds = draw_worlds(folder, options.seeds, num_videos=options.videos)
         results = train_all(folder, worlds, num_steps=options.steps, num_jobs=options.jobs)
-    lines = report(results, num_clips=options.steps * CLIPS_PER_STEP, num_videos=options.videos)
+    lines = report(results, worlds, num_clips=options.steps * CLIPS_PER_STEP, num_videos=options.videos)
     print(lines)
     if options.write:
         fill_in(PAGE, lines, script="misalignment.py")
@@ -136,7 +139,33 @@ def train(recipe: NarratedRecipe, run: Path) -> float:
     return recipe.train(run, resume=begun).metrics[METRIC]
 
 
-def report(results: Results, *, num_clips: int, num_videos: int) -> str:
+def share_told(world: ToyFiles, num_candidates: int) -> float:
+    """How often one of the training captions nearest to a caption tells what is seen in the middle of it."""
+    truth = json.loads((world.train.parent / "truth.json").read_text(encoding="utf-8"))
+    found = []
+    for video in truth["videos"]:
+        if video["split"] != "train":
+            continue
+        captions = video["captions"]
+        track = CaptionTrack(
+            tuple(
+                Caption(caption["text"], Span(caption["start_seconds"], caption["end_seconds"]))
+                for caption in captions
+            )
+        )
+        for number, caption in enumerate(captions):
+            middle = (caption["start_seconds"] + caption["end_seconds"]) / 2
+            seen = {
+                index
+                for index, step in enumerate(video["steps"])
+                if step["start_seconds"] <= middle <= step["end_seconds"]
+            }
+            near = nearest_captions(track, number, num_candidates)
+            found.append(any(captions[place]["step_index"] in seen for place in near))
+    return statistics.mean(found)
+
+
+def report(results: Results, worlds: Worlds, *, num_clips: int, num_videos: int) -> str:
     """A Markdown table and the comparison that matters."""
     lines = [
         f"{METRIC} in percent after {num_clips:,} clips of {num_videos} videos, mean ± standard deviation"
@@ -148,6 +177,15 @@ def report(results: Results, *, num_clips: int, num_videos: int) -> str:
     for method in METHODS:
         cells = [percent(results[level, method]) for level in LEVELS]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    for num_candidates, what in (
+        (1, "a caption tells"),
+        (NUM_CANDIDATES, f"one of {NUM_CANDIDATES} captions tells"),
+    ):
+        cells = [
+            percent([share_told(world, num_candidates) for (at, _), world in worlds.items() if at == level])
+            for level in LEVELS
+        ]
+        lines.append(f"| *{what} what is seen* | " + " | ".join(cells) + " |")
     one, several = (results["howto", method] for method in METHODS[:2])
     difference = statistics.mean(several) - statistics.mean(one)
     deviations = spread(one) + spread(several)
