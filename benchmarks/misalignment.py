@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from narravid.recipes.milnce import MILNCERecipe
 from narravid.recipes.narrated_recipe import NarratedRecipe
 from narravid.recipes.toy_data import ToyFiles, write_toy_files
-from narravid.recipes.vt_twins import VTTwinsRecipe
+from narravid.recipes.vt_twins import NUM_CAPTIONS, VTTwinsRecipe
 from narravid.synthetic.narration import NarrationConfig
 from narravid.synthetic.world import PRESETS
 from narravid.text.captions import Caption, CaptionTrack, nearest_captions
@@ -114,7 +114,9 @@ def recipe_of(method: str, world: ToyFiles, *, num_steps: int, seed: int) -> Nar
     kind = VTTwinsRecipe if method == "VT-TWINS" else MILNCERecipe
     recipe: NarratedRecipe = kind.presets()["tiny"]()
     sampling = recipe.data.sampling
-    if method != "VT-TWINS":
+    if method == "VT-TWINS":
+        sampling = replace(sampling, clips_per_video=NUM_CAPTIONS)
+    else:
         num_candidates = NUM_CANDIDATES if method == "MIL-NCE" else 1
         sampling = replace(sampling, num_candidates=num_candidates)
     return replace(

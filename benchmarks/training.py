@@ -21,8 +21,8 @@ A second table holds smaller choices: optimisers, and how bytes become numbers.
 bfloat16 needs a processor that computes in it (AVX-512 BF16, AMX); others imitate it, several times slower
 than float32, and are left out unless asked for by name.
 
-Got on two cores with AVX2 and no bfloat16, float32: 1.29 x at 112² (seven rounds) and 1.41 x at 224² (five
-rounds); most of it comes from `models/convolutions`, without which 224² gained nothing.
+Got on two cores with AVX2 and no bfloat16, float32, six rounds in one run: 1.36 x at 112² and 1.36 x at 224²;
+most of it comes from `models/convolutions`, without which 224² gained nothing.
 
 With `--device cuda`: steps of the trainer in bfloat16 with batches cut from main memory, the share of time it
 waits for them, memory with and without activation checkpointing, and the largest batch with cached gradients.
