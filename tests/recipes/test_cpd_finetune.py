@@ -59,7 +59,9 @@ def test_a_run_leaves_a_classifier_and_measures_after_each_epoch(finished, lists
     with WatchedDecoder() as decoder:
         accuracy = evaluate_accuracy(model, test, num_windows=1, decoder=decoder)
     assert (accuracy.num_clips, accuracy.missing) == (len(test), ())
-    assert result.metrics == {"top1": accuracy.top1, "top5": accuracy.top5}
+    measures = {entry["step"]: entry for entry in read_log(run) if entry["event"] == "evaluation"}
+    best = measures[result.best_step]
+    assert (best["top1"], best["top5"]) == (accuracy.top1, accuracy.top5)
     assert {"loss", "top1"} <= read_log(run)[0].keys()
     name, config = read_run_config(run)
     assert RECIPES[name] is CPDFineTuningRecipe
@@ -146,9 +148,18 @@ def test_absent_test_videos_are_judged_as_misses(lists, tmp_path):
     recipe = replace(small_fine_tuning(lists, num_steps=1), data=replace(data, max_bad_share=0.5))
     result = recipe.train(tmp_path / "run")
     assert result.metrics == {"top1": 0.5, "top5": 0.5}  # there is only one class to choose
-    del entries["green"]
-    (tmp_path / "list.json").write_text(json.dumps({"labels": ["any"], "database": entries}))
-    assert recipe.read_samples().test == ()
+
+
+def test_a_model_is_not_judged_where_no_test_video_is_there(lists, tmp_path, caplog):
+    table = lists / "without_test.csv"
+    table.write_text("video_path,label,split\nred.mp4,any,train\ngone.mp4,any,test\n")
+    data = LabelledDataConfig(batch_size=1, labels=table)
+    recipe = replace(small_fine_tuning(lists, num_steps=1), data=data)
+    with pytest.raises(ConfigError, match="this run has none: say what to evaluate on"):
+        recipe.train(tmp_path / "run")
+    result = changed(recipe, "optim", schedule="constant").train(tmp_path / "run")
+    assert (result.step, result.metrics) == (1, {})
+    assert "none of the 1 test videos is there: the model is not judged" in caplog.text
 
 
 def refused(recipe, run, message, error=ConfigError):

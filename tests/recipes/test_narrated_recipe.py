@@ -149,10 +149,11 @@ def test_any_pixel_dual_encoder_can_be_trained_on_and_resumed_without_its_file(
 
 
 def test_weights_to_start_from_may_be_given_other_clips(videos, tmp_path):
-    model = make_tiny_s3d(seed=5)
-    save_model(model, tmp_path / "s3d")
+    model = small_cpd()
+    save_model(model, tmp_path / "cpd")
     save_model(small_viclip(), tmp_path / "viclip")
-    recipe = replace(small_recipe(videos), init=str(tmp_path / "s3d"))
+    recipe = replace(small_recipe(videos), init=str(tmp_path / "cpd"))
+    assert model.clip_spec.mean != recipe.model.clip_spec.mean
     kept, changed = (replace(recipe, keep_clips=keep).first_model([]) for keep in (True, False))
     assert kept.clip_spec == model.clip_spec != recipe.model.clip_spec
     assert changed.clip_spec == changed.config.clip_spec
@@ -173,7 +174,12 @@ def test_only_options_of_the_model_that_are_lost_are_warned_of(videos, tmp_path,
     words = replace(preset.data, vocabulary=tmp_path / "s3d" / "vocabulary.json")
     replace(preset, init=str(tmp_path / "s3d"), data=words).first_model([])
     assert "data.vocabulary has no effect" in caplog.text
-    assert "the options of model" not in caplog.text
+    longer = replace(preset.model, clip_spec=replace(preset.model.clip_spec, num_frames=16))
+    lost = replace(preset, init=str(tmp_path / "s3d"), model=longer, keep_clips=False)
+    lost.first_model([])
+    assert "options" not in caplog.text
+    replace(lost, model=replace(longer, max_words=3)).first_model([])
+    assert "of model's options only clip_spec counts" in caplog.text
 
 
 def test_a_plateau_needs_something_to_evaluate_on(videos, tmp_path):

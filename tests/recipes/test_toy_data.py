@@ -17,7 +17,7 @@ import pytest
 from narravid.data.annotations.caption_corpora import read_caption_corpus
 from narravid.errors import ConfigError
 from narravid.evaluation.pairs import read_pairs_csv
-from narravid.recipes.toy_data import ToyFiles, is_toy, toy_files
+from narravid.recipes.toy_data import ToyFiles, is_toy, toy_files, write_toy_files
 from narravid.synthetic.camera import SceneConfig
 from narravid.synthetic.files import load_world
 from narravid.synthetic.world import PRESETS, preset
@@ -118,6 +118,14 @@ def test_killed_while_drawing_it_goes_on(own_cache: Path) -> None:
     files = toy_files("toy:tiny")
     assert len(load_world(files.folder).videos) == len(list(files.folder.rglob("*.mp4"))) == 56
     assert len(rows(files.labels)) == 48 * 12 + 96
+
+
+def test_a_folder_of_another_world_is_refused_also_when_it_is_complete(tmp_path: Path) -> None:
+    files = write_toy_files(SPECK, tmp_path / "world", seed=1)
+    assert write_toy_files(SPECK, tmp_path / "world", seed=1) == files
+    for config, seed in ((SPECK, 2), (replace(SPECK, num_train_videos=3), 1)):
+        with pytest.raises(ValueError, match="holds another toy world"):
+            write_toy_files(config, tmp_path / "world", seed=seed)
 
 
 def test_addresses_are_told_from_paths_and_bad_ones_refused() -> None:

@@ -60,8 +60,7 @@ class LabelledList:
     Attributes:
         labels: Names of the classes by number.
         train: Clips to learn from, whose videos are there.
-        test: Clips to judge by; those whose videos are not there count as misses,
-            unless all are.
+        test: Clips to judge by; those whose videos are not there count as misses.
         missing: (path, reason) of the videos that are not there.
     """
 
@@ -172,8 +171,6 @@ def _located(
             clips[part].append(LabelledClip(path, numbers[label]))
         elif part == "test" and index in absent:
             clips[part].append(LabelledClip(absent[index], numbers[label]))
-    if not any(clip.path.is_file() for clip in clips["test"]):
-        clips["test"].clear()
     missing = tuple((str(root / gone.place), gone.reason) for gone in places.missing)
     return LabelledList(labels, tuple(clips["train"]), tuple(clips["test"]), missing)
 

@@ -85,7 +85,10 @@ def warn_of_unused_model(recipe: Any, *, but_for_clips: bool = False) -> None:  
     if but_for_clips:
         usual = [replace(model, clip_spec=chosen.clip_spec) for model in usual]
     if chosen not in usual:
-        _log.warning("init brings its own network, words and clips: the options of model have no effect")
+        if but_for_clips:
+            _log.warning("init brings its own network and words: of model's options only clip_spec counts")
+        else:
+            _log.warning("init brings its own network, words and clips: the options of model have no effect")
 
 
 def refuse_large_batch(batch_size: int, num_items: int) -> None:

@@ -7,6 +7,7 @@ defaults are the published setting: UCF101 or HMDB51, clips of 16 frames of 224 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ from narravid.video.watched import WatchedDecoder
 __all__ = ["RECIPE_NAME", "AccuracyConfig", "CPDFineTuningRecipe", "ClassifierConfig", "LabelledDataConfig"]
 
 RECIPE_NAME = "cpd-finetune"
+
+_log = logging.getLogger(__name__)
 
 PUBLISHED_OPTIM = OptimConfig(
     name="sgd", lr=0.02, weight_decay=1e-4, decay="all", schedule="plateau", patience=5, warmup_steps=0
@@ -194,7 +197,14 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
         return replace(self, data=data.absolute(), init=init)
 
     def read_samples(self) -> LabelledList:
-        """The labelled clips to learn from and to judge by."""
+        """The labelled clips to learn from and to judge by, if any of the latter is there."""
+        found = self._read_list()
+        if found.test and not any(clip.path.is_file() for clip in found.test):
+            _log.warning("none of the %d test videos is there: the model is not judged", len(found.test))
+            return replace(found, test=())
+        return found
+
+    def _read_list(self) -> LabelledList:
         data = self.data
         if data.labels is None:
             raise ConfigError("data.labels is not set: name the list of clips and classes, or toy:tiny")

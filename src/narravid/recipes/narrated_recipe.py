@@ -152,7 +152,10 @@ class NarratedRecipe(TrainingRecipe[Sequence[NarratedVideo], NarratedBatch]):
             try:
                 set_clips(model, self.model.clip_spec)
             except ValueError as error:
-                raise ConfigError(f"{self.init} cannot take model.clip_spec: {error}", key="model") from error
+                raise ConfigError(
+                    f"{self.init} cannot take model.clip_spec: {error}; set --keep-clips for its own",
+                    key="keep_clips",
+                ) from error
         return model
 
     def open_data(self, data: Sequence[NarratedVideo], model: TrainableDualEncoder) -> NarratedDataset:

@@ -22,7 +22,7 @@ from narravid.errors import ConfigError
 from narravid.files import write_text
 from narravid.locks import hold_lock
 from narravid.models.cache import default_cache
-from narravid.synthetic.files import video_path, write_world
+from narravid.synthetic.files import refuse_another_world, video_path, write_world
 from narravid.synthetic.narration import TimedStep
 from narravid.synthetic.world import PRESETS, Split, ToyVideo, ToyWorld, WorldConfig
 from narravid.types import Span
@@ -114,6 +114,7 @@ def write_toy_files(config: WorldConfig, folder: Path, *, seed: int) -> ToyFiles
         test_pairs=folder / "test_pairs.csv",
         labels=folder / "labels.csv",
     )
+    refuse_another_world(folder, config, seed=seed)
     if not files.labels.exists():  # which is written last
         folder.mkdir(parents=True, exist_ok=True)
         with hold_lock(folder, busy=f"{folder} is being written", on_wait=_say_waiting(folder)):

@@ -6,7 +6,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -168,7 +167,7 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
             trainer = Trainer(
                 self.build_task(data, model).to(device),
                 self.optim,
-                config=self._trainer_config(batches.steps_per_epoch),
+                config=self.trainer,
                 data=batches,
                 run=run,
                 evaluation=self.build_evaluation(data, model),
@@ -211,9 +210,3 @@ class TrainingRecipe(ABC, Generic[DataT, BatchT]):
             )
 
         return TrainingData(batches, order.num_batches, report)
-
-    def _trainer_config(self, steps_per_epoch: int) -> TrainerConfig:
-        """That of the recipe; a plateau is looked for after each epoch where nothing else is said."""
-        if self.optim.schedule == "plateau" and self.trainer.evaluate_every_steps is None:
-            return replace(self.trainer, evaluate_every_steps=steps_per_epoch)
-        return self.trainer

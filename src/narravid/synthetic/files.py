@@ -23,9 +23,17 @@ from narravid.synthetic.world import ToyVideo, ToyWorld, WorldConfig
 from narravid.types import Span
 from narravid.video.encode import write_video
 
-__all__ = ["TRUTH_FILE", "load_world", "true_transcript", "video_path", "write_world"]
+__all__ = [
+    "TRUTH_FILE",
+    "load_world",
+    "refuse_another_world",
+    "true_transcript",
+    "video_path",
+    "write_world",
+]
 
 TRUTH_FILE = "truth.json"
+PLAN_FILE = "plan.json"
 FORMAT_VERSION = 1
 
 
@@ -57,11 +65,10 @@ def write_world(world: ToyWorld, folder: Path, *, num_workers: int = 1) -> None:
     Raises:
         ValueError: If the folder holds another world.
     """
-    plan = {"format_version": FORMAT_VERSION, "seed": world.seed, "config": to_dict(world.config)}
+    refuse_another_world(folder, world.config, seed=world.seed)
+    plan = _plan(world.config, world.seed)
     truth_path = folder / TRUTH_FILE
-    plan_path = folder / "plan.json"
-    if plan_path.exists() and read_json(plan_path) != plan:
-        raise ValueError(f"{folder} holds another toy world (see {plan_path}); choose an empty folder")
+    plan_path = folder / PLAN_FILE
     if truth_path.exists():
         return
     write_json(plan_path, plan)
@@ -77,6 +84,21 @@ def write_world(world: ToyWorld, folder: Path, *, num_workers: int = 1) -> None:
         for _ in parallel(jobs):
             bar.advance()
     write_json(truth_path, {**plan, "videos": [_truth(video) for video in world.videos]})
+
+
+def refuse_another_world(folder: Path, config: WorldConfig, *, seed: int) -> None:
+    """Make sure that a folder does not hold a world of another configuration or seed.
+
+    Raises:
+        ValueError: If it does.
+    """
+    plan_path = folder / PLAN_FILE
+    if plan_path.exists() and read_json(plan_path) != _plan(config, seed):
+        raise ValueError(f"{folder} holds another toy world (see {plan_path}); choose an empty folder")
+
+
+def _plan(config: WorldConfig, seed: int) -> dict[str, Any]:
+    return {"format_version": FORMAT_VERSION, "seed": seed, "config": to_dict(config)}
 
 
 def load_world(folder: Path) -> ToyWorld:

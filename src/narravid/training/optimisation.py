@@ -54,8 +54,7 @@ class Optimisation:
         num_warmup_steps(config, num_steps)
         if config.schedule == "plateau" and evaluation is None:
             raise ConfigError(
-                "schedule plateau goes by the evaluation, and this run has none before its end: say what to"
-                " evaluate on, and set --trainer.evaluate-every-steps for more than one in an epoch",
+                "schedule plateau goes by the evaluation, and this run has none: say what to evaluate on",
                 key="schedule",
             )
         self.optimizer = build_optimizer(config, network.named_parameters())

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from narravid.training.config import TrainingResult
+
 __all__ = ["RunProgress"]
 
 
@@ -37,6 +39,14 @@ class RunProgress:
     def start_clock(self) -> None:
         """Count this session's time from now on."""
         self._started = time.perf_counter()
+
+    def result(self, *, resumed_at: int) -> TrainingResult:
+        """What a run reports that ends now.
+
+        Args:
+            resumed_at: Step at which this session began.
+        """
+        return TrainingResult(self.step, self.metrics, self.best_step, self.seconds, resumed_at=resumed_at)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: plain values only."""

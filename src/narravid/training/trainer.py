@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, cast, get_args
 
@@ -84,6 +85,8 @@ class Trainer(Generic[BatchT]):
         evaluation: Evaluation | None = None,
         export: Callable[[Path], None] | None = None,
     ) -> None:
+        if optim.schedule == "plateau" and config.evaluate_every_steps is None:
+            config = replace(config, evaluate_every_steps=data.steps_per_epoch)
         self.num_steps = config.num_steps or config.num_epochs * data.steps_per_epoch
         network = cast(nn.Module, task)
         prepare_network(network, config)
@@ -167,10 +170,7 @@ class Trainer(Generic[BatchT]):
             ) as reports:
                 self._loop(step, reports, seed)
             self._finish()
-        progress = self._progress
-        return TrainingResult(
-            progress.step, progress.metrics, progress.best_step, progress.seconds, resumed_at=resumed_at
-        )
+        return self._progress.result(resumed_at=resumed_at)
 
     def _loop(self, step: TrainingStep[BatchT], reports: Reports, seed: int) -> None:
         if self._config.evaluate_at_start and self._evaluation is not None and self.step == 0:
