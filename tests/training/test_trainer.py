@@ -332,18 +332,26 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
         assert torch.equal(torch.rand(2), expected)
 
 
+def test_a_plateau_is_looked_for_after_each_epoch_unless_told_otherwise(tmp_path):
+    for interval, expected in ((None, [3, 6]), (2, [2, 4, 6])):
+        run = tmp_path / str(interval)
+        make_trainer(
+            run,
+            LineTask(),
+            optim=OptimConfig(schedule="plateau", warmup_steps=0),
+            evaluation=Evaluation(lambda: {"R@1": 0.5}, "R@1"),
+            evaluate_every_steps=interval,
+        ).fit()
+        assert [entry["step"] for entry in read_log(run) if entry["event"] == "evaluation"] == expected
+
+
 def test_settings_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, got 'bf16'"):
         make_trainer(tmp_path / "run", LineTask()).fit(dtype="bf16")
     with pytest.raises(ValueError, match="warmup_steps is 9"):
         make_trainer(tmp_path / "run", LineTask(), optim=OptimConfig(warmup_steps=9))
-    with pytest.raises(ConfigError, match="none before its end: set --trainer.evaluate-every-steps"):
-        make_trainer(
-            tmp_path / "run",
-            LineTask(),
-            optim=OptimConfig(schedule="plateau"),
-            evaluation=Evaluation(lambda: {"R@1": 0.5}, "R@1"),
-        )
+    with pytest.raises(ConfigError, match="this run has none: say what to evaluate on"):
+        make_trainer(tmp_path / "run", LineTask(), optim=OptimConfig(schedule="plateau"))
     with pytest.raises(ConfigError, match="does nothing in a compiled network"):
         make_trainer(tmp_path / "run", LineTask(), compile=True, activation_checkpointing=True)
     frozen = LineTask().requires_grad_(False)
