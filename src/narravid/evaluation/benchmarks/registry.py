@@ -1,0 +1,35 @@
+"""The benchmarks by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Protocol
+
+from narravid.evaluation.result import BenchmarkResult
+from narravid.evaluation.session import EvaluationSession
+
+__all__ = ["BENCHMARKS", "Benchmark"]
+
+
+class Benchmark(Protocol):
+    """A frozen dataclass whose fields say where the data is and how the protocol goes.
+
+    The class's documentation is the help of its command, the documentation of its attributes that of its
+    options.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    name: ClassVar[str]
+
+    def run(self, session: EvaluationSession) -> BenchmarkResult:
+        """Measure the session's model.
+
+        Raises:
+            CheckpointError: If the model is of a kind that this benchmark cannot judge.
+            AnnotationError: If an annotation file is absent or has a fault.
+            TooManyBadItemsError: If more videos are unreadable than the session allows.
+            NarravidError: If nothing at all could be read.
+        """
+
+
+BENCHMARKS: dict[str, type[Benchmark]] = {}
