@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from narravid.errors import NarravidError
+from narravid.inference.clip_encoder import Backend, ClipEncoder, EmbeddingDtype
 from narravid.protocols import PixelDualEncoder
 from narravid.types import Clip, ClipSpec, Similarity
 from narravid.video.transforms import to_channels_first
 
 __all__ = ["Embedder", "EmbeddingDtype"]
-
-EmbeddingDtype = Literal["float32", "bfloat16"]
-"""Arithmetic of the network: full, or bfloat16 where autocast allows it. Vectors come out as float32."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -30,8 +25,9 @@ FloatArray = npt.NDArray[np.float32]
 class Embedder:
     """Embeds sentences and clips with one model.
 
-    May be used from several threads, whose forward passes take turns. Vectors that are compared
-    by cosine come out L2-normalised, so that a dot product is the similarity for every model.
+    May be used from several threads, whose clips take turns. Vectors that are compared by cosine come out
+    L2-normalised, so that a dot product is the similarity for every model. Clips are embedded with the
+    weights as they are now; make another embedder when training has gone on.
 
     Args:
         model: The dual encoder; moved to `device` and set to eval mode.
@@ -40,9 +36,11 @@ class Embedder:
         batch_size: Clips per forward pass. Numbers may differ in the last bit between batch sizes, never
             between runs with the same one.
         similarity: How the vectors are to be compared; None as the model says.
+        backend: What computes the vectors of clips; those of sentences always PyTorch.
 
     Raises:
         ValueError: If a value is not allowed.
+        MissingExtraError: If the backend is not installed.
     """
 
     def __init__(
@@ -53,18 +51,15 @@ class Embedder:
         dtype: EmbeddingDtype = "float32",
         batch_size: int = 8,
         similarity: Similarity | None = None,
+        backend: Backend = "torch",
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype must be 'float32' or 'bfloat16', got {dtype!r}")
-        if isinstance(model, nn.Module):
-            model.to(device).eval()
+        self._clip_encoder = ClipEncoder(model, device=device, dtype=dtype, backend=backend)
         self._model = model
         self._similarity: Similarity = similarity or model.similarity
         self._dtype = dtype
         self._batch_size = batch_size
-        self._turn = threading.Lock()
 
     @property
     def model(self) -> PixelDualEncoder:
@@ -102,7 +97,10 @@ class Embedder:
             return np.zeros((0, self._model.embed_dim), dtype=np.float32)
         with torch.inference_mode(), self._autocast():
             vectors = self._model.encode_text(list(sentences))
-        return self._finish(vectors, "a sentence")
+        vectors = vectors.detach().float()
+        if not bool(torch.isfinite(vectors).all()):
+            raise NarravidError("the model gives NaN or infinity for a sentence; its weights are not usable")
+        return self._compared(vectors)
 
     def embed_clips(self, clips: Iterable[Clip]) -> FloatArray:
         """Embed clips, `batch_size` at a time; no more than one batch is held.
@@ -123,14 +121,9 @@ class Embedder:
 
     def _embed_batch(self, clips: Sequence[Clip]) -> FloatArray:
         frames = torch.stack([to_channels_first(clip.frames) for clip in clips])
-        with self._turn, torch.inference_mode(), self._autocast():
-            vectors = self._model.encode_video(frames.to(self._model.device))
-        return self._finish(vectors, "a clip")
+        return self._compared(self._clip_encoder.encode(frames))
 
-    def _finish(self, vectors: torch.Tensor, what: str) -> FloatArray:
-        vectors = vectors.detach().float()
-        if not bool(torch.isfinite(vectors).all()):
-            raise NarravidError(f"the model gives NaN or infinity for {what}; its weights are not usable")
+    def _compared(self, vectors: torch.Tensor) -> FloatArray:
         if self._similarity == "cosine":
             vectors = F.normalize(vectors, dim=-1)
         return vectors.cpu().numpy()
