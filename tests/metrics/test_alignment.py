@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 import narravid.metrics.alignment as alignment
-from narravid.metrics import AlignedVideo, htm_align_metrics, roc_auc
+from narravid.metrics import AlignedVideo, htm_align_metrics, roc_auc, text_outcomes
 from narravid.types import Span
 
 
@@ -249,3 +249,24 @@ SPANS = [Span(0.0, 1.0)] * 2
 def test_mistakes_in_videos_are_named(videos, message):
     with pytest.raises(ValueError, match=message):
         htm_align_metrics(videos)
+
+
+def test_what_became_of_each_text_of_a_video():
+    similarity = torch.tensor([[0.1, 0.7, 0.7], [0.3, 0.2, 0.1], [0.0, 0.0, 9.0]])
+    covered = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
+    spans = [Span(2.0, 2.5), Span(0.0, 1.0), Span(2.0, 3.0)]
+    video = AlignedVideo("v", similarity, spans, [True, False, True], is_covered=covered)
+    outcomes = text_outcomes(video)
+    assert outcomes.hits[[0, 2]].tolist() == [0.5, 0.0]
+    assert math.isnan(outcomes.hits[1])
+    assert outcomes.scores.tolist() == pytest.approx([0.7, 0.3, -math.inf])
+    assert outcomes.is_covered.tolist() == [True, True, False]
+    given = AlignedVideo(
+        "v",
+        similarity,
+        spans,
+        [True, False, True],
+        is_covered=covered,
+        alignability=torch.tensor([5.0, 6.0, 7.0]),
+    )
+    assert text_outcomes(given).scores.tolist() == [5.0, 6.0, -math.inf]

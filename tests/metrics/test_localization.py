@@ -15,6 +15,7 @@ from narravid.metrics import (
     StepVideo,
     crosstask_average_recall,
     crosstask_segment_accuracy,
+    find_steps,
     place_steps,
     retrieval_metrics,
 )
@@ -266,3 +267,14 @@ def test_a_constant_model_is_at_chance():
 def test_mistakes_in_segments_are_named(similarities, targets, message):
     with pytest.raises(ValueError, match=message):
         crosstask_segment_accuracy(similarities, targets)
+
+
+def test_what_became_of_each_step_of_a_video():
+    scores = torch.tensor([[0.9, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.9]])
+    video = StepVideo("v", "tea", scores, [(0, Span(2.0, 3.0)), (1, Span(1.2, 1.9)), (1, Span(0.0, 0.5))])
+    placed = find_steps(video)
+    assert placed.shares.T.tolist() == [[1, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1]]
+    assert placed.is_annotated.T.int().tolist() == [[0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+    assert placed.found[:2].tolist() == [0.0, 0.5]
+    assert math.isnan(placed.found[2])
+    assert crosstask_average_recall([video]).average_recall == 0.25

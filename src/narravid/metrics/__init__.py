@@ -4,8 +4,10 @@ from narravid.metrics.alignment import (
     AlignedVideo,
     AlignmentMetrics,
     RocAuc,
+    TextOutcomes,
     htm_align_metrics,
     roc_auc,
+    text_outcomes,
 )
 from narravid.metrics.classification import (
     HitRate,
@@ -15,11 +17,13 @@ from narravid.metrics.classification import (
     top_k_accuracy,
 )
 from narravid.metrics.localization import (
+    PlacedSteps,
     SegmentAccuracy,
     StepRecall,
     StepVideo,
     crosstask_average_recall,
     crosstask_segment_accuracy,
+    find_steps,
     place_steps,
 )
 from narravid.metrics.ranking import RankCounts
@@ -52,6 +56,7 @@ __all__ = [
     "AlignmentMetrics",
     "AlignmentWindow",
     "HitRate",
+    "PlacedSteps",
     "RankCounts",
     "RocAuc",
     "SegmentAccuracy",
@@ -59,6 +64,7 @@ __all__ = [
     "StepVideo",
     "StitchedScores",
     "StitchedSimilarity",
+    "TextOutcomes",
     "VideoScores",
     "alignment_windows",
     "average_clip_scores",
@@ -69,6 +75,7 @@ __all__ = [
     "chance_metrics",
     "crosstask_average_recall",
     "crosstask_segment_accuracy",
+    "find_steps",
     "hit_at_k",
     "htm_align_metrics",
     "place_steps",
@@ -80,6 +87,7 @@ __all__ = [
     "roc_auc",
     "stitch_scores",
     "stitch_similarity",
+    "text_outcomes",
     "top_k_accuracy",
     "whole_video_window",
 ]

@@ -16,7 +16,15 @@ import torch
 from narravid.metrics.ranking import Array
 from narravid.types import Span
 
-__all__ = ["AlignedVideo", "AlignmentMetrics", "RocAuc", "htm_align_metrics", "roc_auc"]
+__all__ = [
+    "AlignedVideo",
+    "AlignmentMetrics",
+    "RocAuc",
+    "TextOutcomes",
+    "htm_align_metrics",
+    "roc_auc",
+    "text_outcomes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,40 @@ class AlignmentMetrics:
     text_coverage: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TextOutcomes:
+    """What became of the texts of one video.
+
+    Attributes:
+        hits: (N,) float64 share of the best seconds that are right; NaN for a text that is not alignable.
+        scores: (N,) float64 score of being alignable; -inf for a text that no window saw.
+        is_covered: (N,) bool, whether a window saw the text.
+    """
+
+    hits: np.ndarray
+    scores: np.ndarray
+    is_covered: np.ndarray
+
+
+def text_outcomes(video: AlignedVideo) -> TextOutcomes:
+    """Look at each text of a video by itself, by the rules of `htm_align_metrics`.
+
+    Raises:
+        ValueError: If shapes do not fit, or a covered value is NaN or infinite.
+    """
+    similarity, is_covered = _check_video(video)
+    given = None if video.alignability is None else _check_alignability(video, len(similarity))
+    hits = np.full(len(similarity), math.nan)
+    scores = np.full(len(similarity), -math.inf)
+    for text, (row, covered) in enumerate(zip(similarity, is_covered, strict=True)):
+        best = float(row[covered].max()) if covered.any() else -math.inf
+        if covered.any():
+            scores[text] = best if given is None else given[text]
+        if video.is_alignable[text]:
+            hits[text] = _share_inside(np.flatnonzero(covered & (row == best)), video.spans[text])
+    return TextOutcomes(hits, scores, is_covered.any(axis=1))
+
+
 def htm_align_metrics(videos: Iterable[AlignedVideo]) -> AlignmentMetrics:
     """R@1 of placing texts and ROC-AUC of telling which can be placed, pooled over the texts of all videos.
 
@@ -130,28 +172,20 @@ def htm_align_metrics(videos: Iterable[AlignedVideo]) -> AlignmentMetrics:
         >>> metrics.recall, metrics.roc_auc.value
         (1.0, 1.0)
     """
-    hits: list[float] = []
-    scores: list[float] = []
+    outcomes: list[TextOutcomes] = []
     labels: list[bool] = []
-    num_videos = num_uncovered = 0
     for video in videos:
-        num_videos += 1
-        similarity, is_covered = _check_video(video)
-        given = None if video.alignability is None else _check_alignability(video, len(similarity))
-        for text, (row, covered) in enumerate(zip(similarity, is_covered, strict=True)):
-            best = float(row[covered].max()) if covered.any() else -math.inf
-            num_uncovered += not covered.any()
-            is_alignable = bool(video.is_alignable[text])
-            labels.append(is_alignable)
-            scores.append(best if given is None or not covered.any() else float(given[text]))
-            if is_alignable:
-                hits.append(_share_inside(np.flatnonzero(covered & (row == best)), video.spans[text]))
+        outcomes.append(text_outcomes(video))
+        labels += map(bool, video.is_alignable)
     if not labels:
         raise ValueError("there are no texts to align")
+    is_alignable = np.array(labels)
+    hits = np.concatenate([one.hits for one in outcomes])[is_alignable]
+    num_uncovered = sum(int((~one.is_covered).sum()) for one in outcomes)
     return AlignmentMetrics(
-        recall=float(np.mean(hits)) if hits else math.nan,
-        roc_auc=_roc_auc(np.array(scores), np.array(labels)),
-        num_videos=num_videos,
+        recall=float(np.mean(hits)) if len(hits) else math.nan,
+        roc_auc=_roc_auc(np.concatenate([one.scores for one in outcomes]), is_alignable),
+        num_videos=len(outcomes),
         num_texts=len(labels),
         num_alignable=len(hits),
         num_uncovered=num_uncovered,

@@ -18,11 +18,13 @@ from narravid.metrics.ranking import Array, check_finite, check_scores, check_ta
 from narravid.types import Span
 
 __all__ = [
+    "PlacedSteps",
     "SegmentAccuracy",
     "StepRecall",
     "StepVideo",
     "crosstask_average_recall",
     "crosstask_segment_accuracy",
+    "find_steps",
     "place_steps",
 ]
 
@@ -92,6 +94,33 @@ class StepVideo:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedSteps:
+    """Where the steps of one video were placed, and which were found.
+
+    Attributes:
+        shares: (T, K) float64, see `place_steps`.
+        is_annotated: (T, K) bool, which seconds lie in an interval of which step.
+        found: (K,) float64 share of the best placements that find a step; NaN for one that is not annotated.
+    """
+
+    shares: torch.Tensor
+    is_annotated: torch.Tensor
+    found: torch.Tensor
+
+
+def find_steps(video: StepVideo) -> PlacedSteps:
+    """Place the steps of one video and look which are found, by the rule of `crosstask_average_recall`.
+
+    Raises:
+        ValueError: If the video has fewer seconds than steps, or a score is NaN or infinite.
+    """
+    shares = _placed(video)
+    is_annotated = _annotated_seconds(video, *shares.shape)
+    found = torch.where(is_annotated, shares, 0.0).sum(dim=0)
+    return PlacedSteps(shares, is_annotated, found.masked_fill(~is_annotated.any(dim=0), math.nan))
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecall:
     """Recall of steps.
 
@@ -138,17 +167,16 @@ def crosstask_average_recall(videos: Iterable[StepVideo]) -> StepRecall:
     widths: dict[str, int] = {}
     num_videos = 0
     for video in videos:
-        shares = _placed(video)
+        placed = find_steps(video)
         num_videos += 1
-        is_annotated = _annotated_seconds(video, *shares.shape)
-        width = widths.setdefault(video.task, shares.shape[1])
-        if width != shares.shape[1]:
+        width = widths.setdefault(video.task, len(placed.found))
+        if width != len(placed.found):
             raise ValueError(
-                f"video {video.name!r} has scores for {shares.shape[1]} steps, "
+                f"video {video.name!r} has scores for {len(placed.found)} steps, "
                 f"others of task {video.task!r} for {width}"
             )
-        found[video.task] = found.get(video.task, 0.0) + float(shares[is_annotated].sum())
-        num_steps = int(is_annotated.any(dim=0).sum())
+        found[video.task] = found.get(video.task, 0.0) + float(placed.found.nansum())
+        num_steps = int((~placed.found.isnan()).sum())
         num_annotated[video.task] = num_annotated.get(video.task, 0) + num_steps
     if not found:
         raise ValueError("there are no videos to average over")
