@@ -1,0 +1,52 @@
+"""What every number of a benchmark depends on, in words and figures that its result repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from narravid.evaluation.session import EvaluationSession
+from narravid.files import file_sha256
+from narravid.types import ClipSpec
+
+__all__ = ["clip_card", "protocol_card"]
+
+
+def protocol_card(
+    session: EvaluationSession, benchmark: str, *, files: Mapping[str, Path], **particulars: object
+) -> dict[str, Any]:
+    """The card of a benchmark's result, as JSON values.
+
+    Args:
+        session: The run.
+        benchmark: Its name.
+        files: The annotation files by what they are, such as `annotations`; each is hashed.
+        particulars: What else this benchmark's numbers depend on, in the order in which it is to be read.
+
+    Returns:
+        Benchmark, files with their SHA-256, model, its hash, the particulars, arithmetic, the rule for ties,
+        and that no test-time trick is on.
+    """
+    return {
+        "benchmark": benchmark,
+        "files": {
+            name: {"path": str(path), "sha256": file_sha256(path) if path.is_file() else None}
+            for name, path in files.items()
+        },
+        "model": session.model_name,
+        "model_class": type(session.model).__name__,
+        "weights_hash": session.model.weights_hash,
+        **particulars,
+        "dtype": session.dtype,
+        "backend": session.backend,
+        "batch_size": session.batch_size,
+        "ties": "expected rank over all orders of equal scores",
+        "test_time_tricks": "none (no dual softmax, no merged clips, no query expansion)",
+    }
+
+
+def clip_card(spec: ClipSpec) -> dict[str, Any]:
+    """Frames, rate, crop, size, frame rule and normalisation of a clip, as JSON values."""
+    return asdict(spec) | {"duration_seconds": spec.duration_seconds}
