@@ -147,7 +147,7 @@ def text_outcomes(video: AlignedVideo) -> TextOutcomes:
             scores[text] = best if given is None else given[text]
         if video.is_alignable[text]:
             hits[text] = _share_inside(np.flatnonzero(covered & (row == best)), video.spans[text])
-    return TextOutcomes(hits, scores, is_covered.any(axis=1))
+    return TextOutcomes(hits, scores, np.asarray(is_covered.any(axis=1)))
 
 
 def htm_align_metrics(videos: Iterable[AlignedVideo]) -> AlignmentMetrics:
