@@ -15,15 +15,15 @@ from narravid.errors import DecodeError, NarravidError
 from narravid.evaluation.embed import EmbeddedPairs, MissingPair
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.retrieval import RetrievalResult, score_pairs
+from narravid.evaluation.sentences import TextSettings, encode_sentences
 from narravid.protocols import FeatureDualEncoder
 from narravid.types import Span
 
-__all__ = ["evaluate_feature_retrieval"]
+__all__ = ["embed_feature_pairs", "evaluate_feature_retrieval"]
 
 Clip = tuple[str, Span | None]
 
 
-@torch.no_grad()
 def evaluate_feature_retrieval(
     model: FeatureDualEncoder,
     pairs: Sequence[FeaturePair],
@@ -38,11 +38,44 @@ def evaluate_feature_retrieval(
         model: The dual encoder, where and in which mode it is to compute.
         pairs: Clips and sentences; those of one clip share its embedding.
         tracks: The features.
-        batch_size: Clips, and sentences, per forward pass.
+        batch_size: Clips per forward pass.
         max_bad_share: Share of the clips whose features may be bad; 1 never stops.
 
     Returns:
         The metrics in both directions with the protocol card.
+
+    Raises:
+        TooManyBadItemsError: If more of the features are bad.
+        NarravidError: If none could be read.
+        ValueError: If there is no pair.
+    """
+    embedded = embed_feature_pairs(model, pairs, tracks, batch_size=batch_size, max_bad_share=max_bad_share)
+    return score_pairs(embedded, similarity=model.similarity, card=_protocol_card(model))
+
+
+@torch.no_grad()
+def embed_feature_pairs(
+    model: FeatureDualEncoder,
+    pairs: Sequence[FeaturePair],
+    tracks: FeatureTracks,
+    *,
+    batch_size: int = 256,
+    max_bad_share: float = 1.0,
+    text: TextSettings | None = None,
+) -> EmbeddedPairs:
+    """Embed the features of clips and the sentences that describe them.
+
+    Args:
+        model: The dual encoder, where and in which mode it is to compute.
+        pairs: Clips and sentences; those of one clip share its embedding.
+        tracks: The features.
+        batch_size: Clips per forward pass.
+        max_bad_share: Share of the clips whose features may be bad; 1 never stops.
+        text: How sentences are read; None as the model says.
+
+    Returns:
+        The embeddings as the model gives them, and the pairs that had to be left out; the path of a pair is
+        the name of its features.
 
     Raises:
         TooManyBadItemsError: If more of the features are bad.
@@ -69,13 +102,10 @@ def evaluate_feature_retrieval(
     kept = [pair for pair in pairs if (pair.name, pair.span) in clips]
     parts = torch.split(torch.stack(features), batch_size)
     video = [model.encode_features(part) for part in parts]
-    sentences = [pair.text for pair in kept]
-    starts = range(0, len(sentences), batch_size)
-    text = [model.encode_text(sentences[start : start + batch_size]) for start in starts]
-    embedded = EmbeddedPairs(
+    return EmbeddedPairs(
         pairs=tuple(_as_retrieval(pair) for pair in kept),
         video=torch.cat(video).float().cpu().numpy(),
-        text=torch.cat(text).float().cpu().numpy(),
+        text=encode_sentences(model, [pair.text for pair in kept], settings=text),
         clip_of_text=np.array([clips[pair.name, pair.span] for pair in kept], dtype=np.int64),
         missing=tuple(
             MissingPair(_as_retrieval(pair), reasons[pair.name, pair.span])
@@ -83,7 +113,6 @@ def evaluate_feature_retrieval(
             if (pair.name, pair.span) in reasons
         ),
     )
-    return score_pairs(embedded, similarity=model.similarity, card=_protocol_card(model))
 
 
 def _as_retrieval(pair: FeaturePair) -> RetrievalPair:

@@ -93,14 +93,14 @@ def text_card(model: DualEncoder, settings: TextSettings) -> dict[str, Any]:
 
 
 def _encoder(model: DualEncoder, settings: TextSettings) -> Callable[[Sequence[str]], torch.Tensor]:
-    if settings.is_own:
-        return model.encode_text
     tokenizer: Any = getattr(model, "tokenizer", None)
     encode_tokens: Any = getattr(model, "encode_tokens", None)
+    if settings.is_own:
+        return model.encode_text
     if not isinstance(tokenizer, WordTokenizer) or encode_tokens is None:
         raise ConfigError(
-            f"a {type(model).__name__} does not read a list of words: leave out --max-words, --lower-case and "
-            "--no-lower-case",
+            f"this {type(model).__name__} has no list of words, which other text settings need: leave out "
+            "--max-words and --case",
             key="max_words",
         )
     changed = WordTokenizer(
