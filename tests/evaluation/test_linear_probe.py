@@ -1,4 +1,4 @@
-"""The linear probe: hyperplanes against the optimum's own conditions, repeats, classes never seen, scaling."""
+"""The linear probe: hyperplanes against the optimum's own conditions, repeats, unseen classes, scaling."""
 
 from __future__ import annotations
 
