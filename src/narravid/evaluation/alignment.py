@@ -14,25 +14,23 @@ import torch
 
 from narravid.data.annotations.htm_align import HtmAlignVideo
 from narravid.data.feature_files import FeatureTracks
-from narravid.data.featured import FeatureTrack
 from narravid.errors import DecodeError, NarravidError
+from narravid.evaluation.comparisons import AlignerComparison, Comparison
 from narravid.metrics.alignment import AlignedVideo, AlignmentMetrics, htm_align_metrics
 from narravid.metrics.stitching import (
-    AlignmentWindow,
     alignment_windows,
     stitch_scores,
     stitch_similarity,
     whole_video_window,
 )
 from narravid.protocols import Aligner
-from narravid.types import VideoAlignment
 
-__all__ = ["AlignmentProtocol", "AlignmentResult", "evaluate_alignment"]
+__all__ = ["AlignmentProtocol", "AlignmentResult", "align_video", "evaluate_alignment"]
 
 
 @dataclass(frozen=True)
 class AlignmentProtocol:
-    """How the aligner is shown a video.
+    """How a model is shown a video.
 
     Attributes:
         view: Windows that move over the video, their scores averaged (windows, as published), or the whole
@@ -99,7 +97,7 @@ def evaluate_alignment(
     Raises:
         NarravidError: If no video could be read.
     """
-    protocol = protocol or AlignmentProtocol()
+    comparison = AlignerComparison(model)
     aligned, missing = [], []
     for video in videos:
         if not video.sentences:
@@ -109,19 +107,35 @@ def evaluate_alignment(
         except DecodeError as error:
             missing.append((error.path, error.reason))
             continue
-        aligned.append(_align(model, video, track, protocol))
+        aligned.append(align_video(comparison, video, track.steps, protocol=protocol))
     if not aligned:
         raise NarravidError(f"none of {len(videos)} videos to align could be read; first {missing[:1]}")
     return AlignmentResult(htm_align_metrics(aligned), tuple(missing))
 
 
 @torch.no_grad()
-def _align(
-    model: Aligner, video: HtmAlignVideo, track: FeatureTrack, protocol: AlignmentProtocol
+def align_video(
+    comparison: Comparison,
+    video: HtmAlignVideo,
+    seconds: torch.Tensor,
+    *,
+    protocol: AlignmentProtocol | None = None,
 ) -> AlignedVideo:
+    """Compare the seconds of a video with its sentences, window by window or all at once.
+
+    Args:
+        comparison: How a model compares what it sees together.
+        video: The video with at least one sentence, in order of speaking.
+        seconds: (T, F) floating point, one vector for each second, T at least 1.
+        protocol: How the video is shown; None as published.
+
+    Returns:
+        Similarities with their coverage, ready to be measured.
+    """
+    protocol = protocol or AlignmentProtocol()
     spans = [sentence.span for sentence in video.sentences]
     is_alignable = [sentence.is_alignable for sentence in video.sentences]
-    num_seconds, num_texts = len(track.steps), len(spans)
+    num_seconds, num_texts = len(seconds), len(spans)
     if protocol.view == "global":
         windows = whole_video_window(num_seconds, num_texts)
     else:
@@ -132,16 +146,18 @@ def _align(
             window_seconds=protocol.window_seconds,
             step_seconds=protocol.step_seconds,
         )
-    features = track.steps.float().to(model.device)
-    text = model.encode_text([sentence.text for sentence in video.sentences])
-    alignments = [_align_window(model, features, text, window) for window in windows]
-    similarities = [(one.dual[0, -1] + one.joint[0, -1]).mT / 2 for one in alignments]
-    stitched = stitch_similarity(windows, similarities, num_texts=num_texts, num_seconds=num_seconds)
-    logits = [
-        one.alignability_joint[0, model.alignability_layer]
-        for one in alignments
-        if one.alignability_joint is not None
+    text = comparison.encode_text([sentence.text for sentence in video.sentences])
+    seen = [
+        comparison.compare(
+            seconds[window.seconds.start : window.seconds.stop],
+            text[window.texts.start : window.texts.stop],
+        )
+        for window in windows
     ]
+    stitched = stitch_similarity(
+        windows, [one.similarity for one in seen], num_texts=num_texts, num_seconds=num_seconds
+    )
+    logits = [one.alignability for one in seen if one.alignability is not None]
     has_head = len(logits) == len(windows) > 0
     return AlignedVideo(
         video.video_id,
@@ -151,12 +167,3 @@ def _align(
         is_covered=stitched.num_windows > 0,
         alignability=stitch_scores(windows, logits, num_texts=num_texts).scores if has_head else None,
     )
-
-
-def _align_window(
-    model: Aligner, features: torch.Tensor, text: torch.Tensor, window: AlignmentWindow
-) -> VideoAlignment:
-    seconds = features[window.seconds.start : window.seconds.stop]
-    texts = text[window.texts.start : window.texts.stop]
-    stretched = model.max_positions if len(seconds) > model.max_positions else None
-    return model.align(seconds[None], texts[None], interpolate_from=stretched)
