@@ -21,7 +21,7 @@ from narravid.protocols import PixelDualEncoder
 from narravid.types import Similarity
 from narravid.video.watched import WatchedDecoder
 
-__all__ = ["RetrievalResult", "evaluate_pairs", "evaluate_retrieval", "score_pairs"]
+__all__ = ["RetrievalResult", "best_own_texts", "evaluate_pairs", "evaluate_retrieval", "score_pairs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def score_pairs(embedded: EmbeddedPairs, *, similarity: Similarity, card: dict[s
             text, video, similarity=similarity, targets=embedded.clip_of_text
         ),
         video_to_text=retrieval_metrics_from_embeddings(
-            video, text, similarity=similarity, targets=_best_own_texts(embedded, similarity)
+            video, text, similarity=similarity, targets=best_own_texts(embedded, similarity)
         ),
         chance=chance_metrics(len(video)),
         gallery_size=len(video),
@@ -169,8 +169,8 @@ def score_pairs(embedded: EmbeddedPairs, *, similarity: Similarity, card: dict[s
     )
 
 
-def _best_own_texts(embedded: EmbeddedPairs, similarity: Similarity) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(C,) row of `text`: of the sentences of each clip, the one that the model scores highest."""
+def best_own_texts(embedded: EmbeddedPairs, similarity: Similarity) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """(C,) int64 row of `text`: of the sentences of each clip, the one that the model scores highest."""
     text = embedded.text.astype(np.float64)
     if similarity == "cosine":
         text /= np.linalg.norm(text, axis=1, keepdims=True).clip(min=1e-12)

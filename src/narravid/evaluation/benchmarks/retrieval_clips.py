@@ -1,0 +1,232 @@
+"""The clips of a retrieval benchmark as embeddings: from pixels, or from features extracted beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from narravid.data.annotations.video_places import locate_videos
+from narravid.data.feature_clips import FeaturePair
+from narravid.data.feature_files import FeatureTracks, FolderTracks
+from narravid.errors import ConfigError, NarravidError
+from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
+from narravid.evaluation.embed import EmbeddedPairs, MissingPair
+from narravid.evaluation.feature_retrieval import embed_feature_pairs
+from narravid.evaluation.pairs import RetrievalPair
+from narravid.evaluation.sentences import encode_sentences
+from narravid.evaluation.session import EvaluationSession
+from narravid.evaluation.windows import WindowItem, encode_windows, spread_windows
+from narravid.protocols import FeatureDualEncoder
+from narravid.types import Similarity, Span
+
+__all__ = ["ListedPair", "embed_listed", "embed_on_features", "embed_on_pixels"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPair:
+    """A clip of a benchmark's list, wherever its video or features may lie, and a sentence for it.
+
+    Attributes:
+        name: Name of the clip or its video among extracted features.
+        places: Where its video may lie below the benchmark's folder, without suffix.
+        text: The sentence.
+        span: The part of the video; None for all of it.
+    """
+
+    name: str
+    places: tuple[str, ...]
+    text: str
+    span: Span | None = None
+
+
+def embed_listed(
+    session: EvaluationSession,
+    protocol: RetrievalProtocol,
+    listed: Sequence[ListedPair],
+    *,
+    videos: Path | None,
+) -> tuple[EmbeddedPairs, dict[str, Any]]:
+    """Embed the clips of a list, from features where the protocol names some, else from the videos.
+
+    What is not there at all is missing and stops nothing, because published benchmarks are made of videos
+    that go one by one; what is there and cannot be read counts as bad.
+
+    Args:
+        session: The run.
+        protocol: How to embed.
+        listed: Clips and sentences; at least one.
+        videos: The benchmark's folder; with features only to show examples.
+
+    Returns:
+        The embeddings, and what the protocol card says of them.
+
+    Raises:
+        CheckpointError: If the model is of a kind that cannot do this.
+        ConfigError: If neither videos nor features are named.
+        TooManyBadItemsError: If more of the clips are unreadable than the session allows.
+        NarravidError: If nothing can be read.
+    """
+    if protocol.features:
+        model = session.feature_dual_encoder()
+        tracks = protocol.tracks(model.feature_spec)
+        pairs = [FeaturePair(pair.name, pair.text, pair.span) for pair in listed]
+        embedded = embed_on_features(session, protocol, pairs, tracks)
+        source = f"files in {', '.join(str(folder) for folder in protocol.features)}"
+        return _with_videos(embedded, listed, videos), protocol.feature_card(model, source=source)
+    _refuse_features_model(session)
+    if videos is None:
+        raise ConfigError("name the folder of the videos with --videos", key="videos")
+    found = locate_videos(videos, listed)
+    absent = {video.index: video.reason for video in found.missing}
+    there = [
+        RetrievalPair(str(path), pair.text, pair.span)
+        for path, pair in zip(found.paths, listed, strict=True)
+        if path is not None
+    ]
+    if not there:
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in found.num_missing.items())
+        raise NarravidError(
+            f"none of {len(listed)} clips has a video in {videos}: {reasons}; the first should be "
+            f"{listed[0].places[0]} with a video's suffix"
+        )
+    embedded = embed_on_pixels(session, protocol, there)
+    missing = tuple(
+        MissingPair(RetrievalPair(str(videos / pair.places[0]), pair.text, pair.span), absent[number])
+        for number, pair in enumerate(listed)
+        if number in absent
+    )
+    embedded = replace(embedded, missing=missing + embedded.missing)
+    return embedded, protocol.pixel_card(session.pixel_dual_encoder())
+
+
+def embed_on_pixels(
+    session: EvaluationSession, protocol: RetrievalProtocol, pairs: Sequence[RetrievalPair]
+) -> EmbeddedPairs:
+    """Embed the windows of clips and the sentences for them.
+
+    Args:
+        session: The run.
+        protocol: How to embed.
+        pairs: Clips and sentences; those of one clip share its embedding.
+
+    Returns:
+        The mean over the windows of each clip: of L2-normalised embeddings where cosines are compared.
+
+    Raises:
+        CheckpointError: If the model does not work on pixels.
+        TooManyBadItemsError: If more of the clips are unreadable than the session allows.
+        NarravidError: If nothing can be read.
+    """
+    _refuse_features_model(session)
+    model = session.pixel_dual_encoder()
+    encoder = session.clip_encoder("embedding")
+    items = list(dict.fromkeys(WindowItem(pair.path, pair.span) for pair in pairs))
+    windows = encode_windows(
+        encoder,
+        items,
+        spread_windows(model.clip_spec, protocol.num_windows),
+        decoder=session.decoder,
+        batch_size=session.batch_size,
+        cache=session.cache,
+        max_bad_share=session.max_bad_share,
+    )
+    reasons = {items[number]: reason for number, reason in windows.reasons.items()}
+    rows = {item: row for row, item in enumerate(item for item in items if item not in reasons)}
+    if not rows:
+        raise NarravidError(f"none of {len(pairs)} pairs could be read; {items[0].path}: {reasons[items[0]]}")
+    similarity = protocol.similarity_of(model)
+    kept = tuple(pair for pair in pairs if WindowItem(pair.path, pair.span) in rows)
+    return EmbeddedPairs(
+        pairs=kept,
+        video=np.stack([_mean(one, similarity) for one in windows.vectors if one is not None]),
+        text=encode_sentences(
+            model, [pair.text for pair in kept], settings=protocol.text, dtype=session.dtype
+        ),
+        clip_of_text=np.array([rows[WindowItem(pair.path, pair.span)] for pair in kept], dtype=np.int64),
+        missing=tuple(
+            MissingPair(pair, reasons[item])
+            for pair in pairs
+            if (item := WindowItem(pair.path, pair.span)) in reasons
+        ),
+    )
+
+
+def embed_on_features(
+    session: EvaluationSession,
+    protocol: RetrievalProtocol,
+    pairs: Sequence[FeaturePair],
+    tracks: FeatureTracks,
+) -> EmbeddedPairs:
+    """Embed the features of clips and the sentences for them.
+
+    Args:
+        session: The run.
+        protocol: How to embed.
+        pairs: Clips and sentences; those of one clip share its embedding.
+        tracks: The features; clips of which a folder has no file are missing, not bad.
+
+    Raises:
+        CheckpointError: If the model does not work on features.
+        TooManyBadItemsError: If more of the clips are unreadable than the session allows.
+        NarravidError: If nothing can be read.
+    """
+    model = session.feature_dual_encoder()
+    absent = _absent_features(tracks, pairs) if isinstance(tracks, FolderTracks) else {}
+    there = [pair for pair in pairs if pair.name not in absent]
+    if not there:
+        raise NarravidError(
+            f"there are features of none of {len(pairs)} clips: {next(iter(absent.values()))}"
+        )
+    embedded = embed_feature_pairs(
+        model, there, tracks, max_bad_share=session.max_bad_share, text=protocol.text
+    )
+    missing = tuple(
+        MissingPair(RetrievalPair(pair.name, pair.text, pair.span), absent[pair.name])
+        for pair in pairs
+        if pair.name in absent
+    )
+    return replace(embedded, missing=missing + embedded.missing)
+
+
+def _absent_features(tracks: FolderTracks, pairs: Sequence[FeaturePair]) -> dict[str, str]:
+    absent = {}
+    for name in dict.fromkeys(pair.name for pair in pairs):
+        paths = [folder.path_of(name) for folder in tracks.folders]
+        missing = next((path for path in paths if not path.is_file()), None)
+        if missing is not None:
+            absent[name] = f"there is no feature file {missing}"
+    return absent
+
+
+def _with_videos(embedded: EmbeddedPairs, listed: Sequence[ListedPair], videos: Path | None) -> EmbeddedPairs:
+    """The pairs with the files of their videos, where there are some, so that examples can be shown."""
+    if videos is None:
+        return embedded
+    found = zip(listed, locate_videos(videos, listed).paths, strict=True)
+    file_of = {pair.name: str(path) for pair, path in found if path is not None}
+    pairs = (replace(pair, path=file_of.get(pair.path, pair.path)) for pair in embedded.pairs)
+    return replace(embedded, pairs=tuple(pairs))
+
+
+def _refuse_features_model(session: EvaluationSession) -> None:
+    if isinstance(session.model, FeatureDualEncoder):
+        raise ConfigError(
+            f"{session.model_name} works on extracted features of "
+            f"{' and '.join(session.model.feature_spec.extractors)}: name their folders with --features",
+            key="features",
+        )
+
+
+def _mean(windows: FloatArray, similarity: Similarity) -> FloatArray:
+    values = windows.astype(np.float64)
+    if similarity == "cosine":
+        values /= np.linalg.norm(values, axis=1, keepdims=True).clip(min=1e-12)
+    mean: FloatArray = values.mean(axis=0).astype(np.float32)
+    return mean

@@ -1,0 +1,122 @@
+"""What can be chosen about a retrieval benchmark, whatever its clips are; the defaults are as published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from narravid.data.feature_files import FeatureFolder, FolderTracks
+from narravid.errors import ConfigError
+from narravid.evaluation.benchmarks.protocol_card import clip_card
+from narravid.evaluation.sentences import TextSettings, text_card
+from narravid.protocols import FeatureDualEncoder, PixelDualEncoder
+from narravid.types import FeatureSpec, Similarity
+
+__all__ = ["RetrievalProtocol"]
+
+PUBLISHED_RATES = {"resnext101-kinetics": 1.5}
+"""Features per second of the extractors that HowTo100M (arXiv 1906.03327) does not run at one per second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalProtocol:
+    """How clips and sentences are embedded and compared.
+
+    Attributes:
+        num_windows: Windows per clip, equally spaced, over which its embedding is averaged.
+        similarity: How embeddings are compared; the model's own way when absent, as in the published
+            evaluations.
+        features: For a model that works on extracted features: a folder of `.npy` files, one per video or
+            clip, for each of its extractors in the order in which it takes them (2D, then 3D). No video is
+            decoded then.
+        feature_rates: Features per second of each folder; those of the published extractors when empty (1
+            for 2D, 1.5 for 3D).
+        max_words: Words of a sentence that are read; as the model's weights were published when absent.
+        case: Whether sentences are lower-cased or keep their case; as the weights were published when absent.
+
+    Raises:
+        ValueError: If a number is out of range, or a choice is none of those that there are.
+    """
+
+    num_windows: int = 10
+    similarity: Similarity | None = None
+    features: tuple[Path, ...] = ()
+    feature_rates: tuple[float, ...] = ()
+    max_words: int | None = None
+    case: Literal["lower", "keep"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.similarity not in (None, "dot", "cosine"):
+            raise ValueError(f"similarity must be 'dot' or 'cosine', got {self.similarity!r}")
+        if self.case not in (None, "lower", "keep"):
+            raise ValueError(f"case must be 'lower' or 'keep', got {self.case!r}")
+        if self.num_windows < 1:
+            raise ValueError(f"num_windows must be at least 1, got {self.num_windows}")
+        if any(not rate > 0 for rate in self.feature_rates):
+            raise ValueError(f"feature_rates must be positive, got {self.feature_rates}")
+        if self.feature_rates and len(self.feature_rates) != len(self.features):
+            raise ValueError(
+                f"there must be a rate for each folder of features: {len(self.features)} folders, "
+                f"{len(self.feature_rates)} rates"
+            )
+        if self.max_words is not None and self.max_words < 1:
+            raise ValueError(f"max_words must be at least 1, got {self.max_words}")
+
+    @property
+    def text(self) -> TextSettings:
+        """How sentences are read."""
+        return TextSettings(self.max_words, None if self.case is None else self.case == "lower")
+
+    def similarity_of(self, model: PixelDualEncoder | FeatureDualEncoder) -> Similarity:
+        """How embeddings of this model are compared."""
+        return self.similarity or model.similarity
+
+    def tracks(self, spec: FeatureSpec) -> FolderTracks:
+        """Reads the features.
+
+        Args:
+            spec: Whose features the model takes.
+
+        Raises:
+            ConfigError: If there are not as many folders as extractors, or one is not there.
+        """
+        if len(self.features) != len(spec.extractors):
+            raise ConfigError(
+                f"the model takes features of {' and '.join(spec.extractors)}: --features needs "
+                f"{len(spec.extractors)} folders in this order, got {len(self.features)}",
+                key="features",
+            )
+        absent = next((folder for folder in self.features if not folder.is_dir()), None)
+        if absent is not None:
+            raise ConfigError(f"there is no folder {absent} of features (--features)", key="features")
+        rates = self.feature_rates or tuple(PUBLISHED_RATES.get(name, 1.0) for name in spec.extractors)
+        return FolderTracks(
+            [
+                FeatureFolder(root, dim=dim, steps_per_second=rate)
+                for root, dim, rate in zip(self.features, spec.dims, rates, strict=True)
+            ]
+        )
+
+    def pixel_card(self, model: PixelDualEncoder) -> dict[str, Any]:
+        """What the numbers depend on when pixels are looked at, as JSON values."""
+        similarity = self.similarity_of(model)
+        return {
+            "clip": clip_card(model.clip_spec) | {"crop": "center"},
+            "num_windows": self.num_windows,
+            "window_starts": "equally spaced in [start, end - clip length - 0.4 s]; the same start once",
+            "window_mean": f"of {'L2-normalised' if similarity == 'cosine' else 'raw'} embeddings",
+            "similarity": similarity,
+            "text": text_card(model, self.text),
+        }
+
+    def feature_card(self, model: FeatureDualEncoder, *, source: str) -> dict[str, Any]:
+        """What the numbers depend on when features are looked at, as JSON values; `source` names them."""
+        spec = model.feature_spec
+        return {
+            "features": dict(zip(spec.extractors, spec.dims, strict=True)),
+            "feature_source": source,
+            "clip": "the largest value of each feature over the clip, each extractor's L2-normalised",
+            "similarity": self.similarity_of(model),
+            "text": text_card(model, self.text),
+        }
