@@ -149,6 +149,7 @@ class VideoInfo:
         num_frames: Number of frames when the container says so, else None.
         codec: Name of the decoder, such as "h264".
         rotation_degrees: Clockwise rotation that makes the stored frames upright: 0, 90, 180 or 270.
+        first_frame_seconds: When the first frame is shown; files of delayed pictures begin a little before.
     """
 
     path: str
@@ -159,6 +160,7 @@ class VideoInfo:
     num_frames: int | None
     codec: str
     rotation_degrees: int = 0
+    first_frame_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

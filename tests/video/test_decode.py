@@ -246,3 +246,14 @@ def test_probe(numbered):
     assert info.path == str(numbered)
     assert (info.duration_seconds, info.fps, info.num_frames) == (12.0, 25.0, 300)
     assert (info.width, info.height, info.codec, info.rotation_degrees) == (64, 48, "h264", 0)
+    assert info.first_frame_seconds == 0.0
+
+
+def test_probe_tells_when_the_first_picture_comes(tmp_path):
+    # AVI has no times of pictures: those that wait for others come late, by one frame with B-frames.
+    path, ticks = tmp_path / "late.avi", range(12)
+    options = {"bf": "2"}
+    write_timed(path, ticks, time_base=Fraction(1, 25), codec="mpeg4", options=options)
+    info = probe(path)
+    assert info.first_frame_seconds == pytest.approx(0.04)
+    assert (info.duration_seconds - info.first_frame_seconds) * info.fps == pytest.approx(12)

@@ -22,6 +22,7 @@ class VideoFacts(TypedDict):
     num_frames: int | None
     codec: str
     rotation_degrees: int
+    first_frame_seconds: float
 
 
 def measure(source: VideoSource) -> VideoFacts:
@@ -52,6 +53,7 @@ def measure(source: VideoSource) -> VideoFacts:
         num_frames=num_frames,
         codec=source.stream.codec_context.codec.canonical_name,
         rotation_degrees=rotation_degrees(first.frame),
+        first_frame_seconds=max(0.0, float((first.ticks - source.origin_ticks) * source.time_base)),
     )
 
 
