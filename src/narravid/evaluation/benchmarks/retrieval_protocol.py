@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from narravid.data.feature_files import FeatureFolder, FolderTracks
-from narravid.errors import ConfigError
+from narravid.data.feature_files import FolderTracks
+from narravid.evaluation.benchmarks.feature_folders import open_features
 from narravid.evaluation.benchmarks.protocol_card import clip_card
 from narravid.evaluation.sentences import TextSettings, text_card
 from narravid.protocols import FeatureDualEncoder, PixelDualEncoder
 from narravid.types import FeatureSpec, Similarity
 
 __all__ = ["RetrievalProtocol"]
-
-PUBLISHED_RATES = {"resnext101-kinetics": 1.5}
-"""Features per second of the extractors that HowTo100M (arXiv 1906.03327) does not run at one per second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +78,7 @@ class RetrievalProtocol:
         Raises:
             ConfigError: If there are not as many folders as extractors, or one is not there.
         """
-        if len(self.features) != len(spec.extractors):
-            raise ConfigError(
-                f"the model takes features of {' and '.join(spec.extractors)}: --features needs "
-                f"{len(spec.extractors)} folders in this order, got {len(self.features)}",
-                key="features",
-            )
-        absent = next((folder for folder in self.features if not folder.is_dir()), None)
-        if absent is not None:
-            raise ConfigError(f"there is no folder {absent} of features (--features)", key="features")
-        rates = self.feature_rates or tuple(PUBLISHED_RATES.get(name, 1.0) for name in spec.extractors)
-        return FolderTracks(
-            [
-                FeatureFolder(root, dim=dim, steps_per_second=rate)
-                for root, dim, rate in zip(self.features, spec.dims, rates, strict=True)
-            ]
-        )
+        return open_features(spec, self.features, rates=self.feature_rates)
 
     def pixel_card(self, model: PixelDualEncoder) -> dict[str, Any]:
         """What the numbers depend on when pixels are looked at, as JSON values."""
@@ -110,12 +92,12 @@ class RetrievalProtocol:
             "text": text_card(model, self.text),
         }
 
-    def feature_card(self, model: FeatureDualEncoder, *, source: str) -> dict[str, Any]:
-        """What the numbers depend on when features are looked at, as JSON values; `source` names them."""
+    def feature_card(self, model: FeatureDualEncoder) -> dict[str, Any]:
+        """What the numbers depend on when features are looked at, as JSON values."""
         spec = model.feature_spec
         return {
             "features": dict(zip(spec.extractors, spec.dims, strict=True)),
-            "feature_source": source,
+            "feature_files": [str(path) for path in self.features],
             "clip": "the largest value of each feature over the clip, each extractor's L2-normalised",
             "similarity": self.similarity_of(model),
             "text": text_card(model, self.text),
