@@ -1,4 +1,4 @@
-"""A watched decoder that loses its process at files of one's choice, and whether a process is still there."""
+"""Decoders for tests: one that loses its process at files of one's choice, one that needs no process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import signal
 from functools import partial
 from pathlib import Path
 
+from narravid.errors import DecodeError
+from narravid.video import decode
 from narravid.video.watched import WatchedDecoder
 from narravid.video.watched_process import DecodingProcess
 
@@ -40,3 +42,27 @@ class CrashedBy(WatchedDecoder):
             process._await_ready()
             os.kill(process.pid, self._deed)
         DecodingProcess.request(process, message, array)
+
+
+class DirectDecoder:
+    """Decodes in this process and notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.requests = []
+        self.probed = []
+
+    def probe(self, path):
+        self.probed.append(path)
+        return decode.probe(path)
+
+    def clips(self, path, starts, spec, *, squares=None):
+        assert squares is None
+        self.requests.append((path, list(starts)))
+        return decode.decode_clips(path, starts, spec)
+
+    def map_jobs(self, jobs, run):
+        for job in jobs:
+            try:
+                yield job, run(job)
+            except DecodeError as error:
+                yield job, error

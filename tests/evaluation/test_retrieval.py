@@ -13,15 +13,15 @@ from rich.console import Console
 from torch import nn
 
 from narravid.bad_items import TooManyBadItemsError
-from narravid.errors import DecodeError, NarravidError
+from narravid.errors import NarravidError
 from narravid.evaluation.embed import EmbeddedPairs, embed_pairs
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.report import print_retrieval, write_retrieval
 from narravid.evaluation.retrieval import evaluate_pairs, evaluate_retrieval, score_pairs
 from narravid.inference.embedder import Embedder
 from narravid.types import ClipSpec, Span
-from narravid.video import decode
 from narravid.video.encode import write_video
+from watched_doubles import DirectDecoder
 
 COLORS = {
     "black": (0, 0, 0),
@@ -57,24 +57,6 @@ class ColorModel(nn.Module):
 
 class CosineColorModel(ColorModel):
     similarity = "cosine"
-
-
-class DirectDecoder:
-    """Decodes in this process and counts what it was asked for."""
-
-    def __init__(self):
-        self.requests = []
-
-    def probe(self, path):
-        return decode.probe(path)
-
-    def map(self, jobs, spec):
-        for path, starts in jobs:
-            self.requests.append((path, list(starts)))
-            try:
-                yield (path, starts), list(decode.decode_clips(path, starts, spec))
-            except DecodeError as error:
-                yield (path, starts), error
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from narravid.data.labelled import LabelledClip
-from narravid.errors import DecodeError, NarravidError
+from narravid.errors import NarravidError
+from narravid.evaluation.windows import WindowItem, encode_windows, spread_windows
 from narravid.metrics import average_clip_scores, hit_at_k
-from narravid.progress import progress_bar
-from narravid.types import ClipSpec, Span
-from narravid.video.sampling import evaluation_windows
-from narravid.video.transforms import to_channels_first
+from narravid.types import ClipSpec
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["Accuracy", "Classifier", "evaluate_accuracy"]
@@ -24,6 +23,10 @@ class Classifier(Protocol):
     """What the evaluation needs of a model."""
 
     clip_spec: ClipSpec
+
+    @property
+    def weights_hash(self) -> str:
+        """Of the weights."""
 
     @property
     def device(self) -> torch.device:
@@ -52,7 +55,6 @@ class Accuracy:
     missing: tuple[tuple[str, str], ...]
 
 
-@torch.no_grad()
 def evaluate_accuracy(
     model: Classifier,
     clips: Sequence[LabelledClip],
@@ -81,65 +83,38 @@ def evaluate_accuracy(
     """
     if not clips or min(num_windows, batch_size) < 1:
         raise ValueError("there must be at least one clip, one window and one window per forward pass")
-    reader = _WindowReader(replace(model.clip_spec, crop="center"), num_windows, decoder)
-    scores = [
-        model.class_logits(torch.stack(batch).to(model.device)).float().cpu()
-        for batch in _batched(reader.read(clips), batch_size)
-    ]
-    if not scores:
-        path, reason = reader.missing[0]
+    items = [WindowItem(str(clip.path), clip.span) for clip in clips]
+    rule = spread_windows(model.clip_spec, num_windows)
+    encoded = encode_windows(_Scores(model), items, rule, decoder=decoder, batch_size=batch_size)
+    missing = tuple((items[number].path, reason) for number, reason in sorted(encoded.reasons.items()))
+    if len(missing) == len(clips):
+        path, reason = missing[0]
         raise NarravidError(f"none of {len(clips)} clips could be read; {path}: {reason}")
-    averaged = average_clip_scores(torch.cat(scores), reader.number_of_window)
+    read = {number: scores for number, scores in enumerate(encoded.vectors) if scores is not None}
+    number_of_window = [number for number, scores in read.items() for _ in scores]
+    averaged = average_clip_scores(torch.from_numpy(np.concatenate(list(read.values()))), number_of_window)
     rows = dict(zip(averaged.videos, averaged.scores, strict=True))
     labels: dict[Hashable, int] = {number: clip.label for number, clip in enumerate(clips)}
     hits = hit_at_k(rows, labels, ks=(1, 5)).hits
-    return Accuracy(hits["hit@1"], hits["hit@5"], len(clips), tuple(reader.missing))
+    return Accuracy(hits["hit@1"], hits["hit@5"], len(clips), missing)
 
 
-class _WindowReader:
-    """Reads the windows of clips and remembers which is whose."""
+class _Scores:
+    """The scores of a classifier as vectors of windows."""
 
-    def __init__(self, spec: ClipSpec, num_windows: int, decoder: WatchedDecoder) -> None:
-        self._spec = spec
-        self._num_windows = num_windows
-        self._decoder = decoder
-        self.number_of_window: list[int] = []
-        self.missing: list[tuple[str, str]] = []
+    output = "logits"
+    dtype = "float32"
+    backend = "torch"
 
-    def read(self, clips: Sequence[LabelledClip]) -> Iterator[torch.Tensor]:
-        """The windows of all clips that can be read, (3, T, H, W) uint8, clip by clip."""
-        plan = self._plan(clips)
-        jobs = [(str(clips[number].path), starts) for number, starts in plan.items()]
-        with progress_bar("evaluating", len(jobs), unit="clips") as bar:
-            results = self._decoder.map(jobs, self._spec)
-            for number, (_, result) in zip(plan, results, strict=True):
-                if isinstance(result, DecodeError):
-                    self.missing.append((str(clips[number].path), result.reason))
-                else:
-                    self.number_of_window += [number] * len(result)
-                    yield from (to_channels_first(window.frames) for window in result)
-                bar.advance()
+    def __init__(self, model: Classifier) -> None:
+        self._model = model
 
-    def _plan(self, clips: Sequence[LabelledClip]) -> dict[int, list[float]]:
-        """Where the windows of each clip start, in seconds."""
-        plan = {}
-        for number, clip in enumerate(clips):
-            try:
-                span = clip.span or Span(0.0, self._decoder.probe(clip.path).duration_seconds)
-            except DecodeError as error:
-                self.missing.append((str(clip.path), error.reason))
-                continue
-            starts = evaluation_windows(span, self._spec.duration_seconds, self._num_windows)
-            plan[number] = list(dict.fromkeys(starts))
-        return plan
+    @property
+    def weights_hash(self) -> str:
+        """That of the classifier."""
+        return self._model.weights_hash
 
-
-def _batched(windows: Iterator[torch.Tensor], size: int) -> Iterator[list[torch.Tensor]]:
-    batch: list[torch.Tensor] = []
-    for window in windows:
-        batch.append(window)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    @torch.no_grad()
+    def encode(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) uint8 to (B, C) float32 on the CPU."""
+        return self._model.class_logits(clips.to(self._model.device)).float().cpu()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn import functional as F
 
-from narravid.bad_items import BadItems
-from narravid.errors import DecodeError
 from narravid.evaluation.pairs import RetrievalPair
+from narravid.evaluation.windows import WindowItem, encode_windows, spread_windows
 from narravid.inference.embedder import Embedder
-from narravid.progress import progress_bar
-from narravid.types import Clip, ClipSpec, Span
-from narravid.video.sampling import evaluation_windows
+from narravid.types import Similarity
 from narravid.video.watched import WatchedDecoder
+
+if TYPE_CHECKING:
+    from narravid.evaluation.embedding_cache import EmbeddingCache
 
 __all__ = ["EmbeddedPairs", "MissingPair", "embed_pairs"]
 
@@ -62,6 +65,7 @@ def embed_pairs(
     num_windows: int,
     decoder: WatchedDecoder,
     max_bad_share: float = 1.0,
+    cache: EmbeddingCache | None = None,
 ) -> EmbeddedPairs:
     """Embed the sentences and, over windows spread evenly, the clips of some pairs.
 
@@ -75,6 +79,7 @@ def embed_pairs(
         num_windows: Windows per clip, S; fewer are decoded where a clip is too short to hold different ones.
         decoder: Reads the videos, ahead of the model.
         max_bad_share: Share of the clips that may be bad; 1 never stops.
+        cache: Keeps the embeddings of windows; what it knows is not decoded. None keeps nothing.
 
     Returns:
         The embeddings and the pairs that had to be left out. C and N are 0 if no video could be read.
@@ -83,20 +88,26 @@ def embed_pairs(
         TooManyBadItemsError: If more clips cannot be read.
         ValueError: If `num_windows` is not positive.
     """
-    if num_windows < 1:
-        raise ValueError(f"num_windows must be at least 1, got {num_windows}")
     moments = list(dict.fromkeys(map(_moment, pairs)))
-    judge = _Judge(num_expected=len(moments), max_bad_share=max_bad_share)
-    reader = _MomentReader(embedder.clip_spec, num_windows, decoder=decoder, judge=judge)
-    windows = embedder.embed_clips(reader.read(moments))
-    reasons = judge.reasons
+    encoded = encode_windows(
+        embedder.clip_encoder,
+        moments,
+        spread_windows(embedder.clip_spec, num_windows),
+        decoder=decoder,
+        batch_size=embedder.batch_size,
+        cache=cache,
+        max_bad_share=max_bad_share,
+    )
+    reasons = {moments[number]: reason for number, reason in encoded.reasons.items()}
     readable = [moment for moment in moments if moment not in reasons]
     row_of_moment = {moment: row for row, moment in enumerate(readable)}
     kept = tuple(pair for pair in pairs if _moment(pair) in row_of_moment)
-    rows = np.array([row_of_moment[moment] for moment in reader.moment_of_window], dtype=np.int64)
+    means = [
+        _mean_of_windows(vectors, embedder.similarity) for vectors in encoded.vectors if vectors is not None
+    ]
     return EmbeddedPairs(
         pairs=kept,
-        video=_mean_by_row(windows, rows, num_rows=len(readable)),
+        video=np.stack(means) if means else np.zeros((0, embedder.clip_encoder.dim), dtype=np.float32),
         text=_embed_sentences(embedder, [pair.text for pair in kept]),
         clip_of_text=np.array([row_of_moment[_moment(pair)] for pair in kept], dtype=np.int64),
         missing=tuple(
@@ -105,82 +116,16 @@ def embed_pairs(
     )
 
 
-Moment = tuple[str, Span | None]
+def _moment(pair: RetrievalPair) -> WindowItem:
+    return WindowItem(pair.path, pair.span)
 
 
-def _moment(pair: RetrievalPair) -> Moment:
-    return pair.path, pair.span
-
-
-class _Judge:
-    """Remembers which moments are bad, and stops when they are too many."""
-
-    def __init__(self, *, num_expected: int, max_bad_share: float) -> None:
-        self._num_expected = num_expected
-        self._max_bad_share = max_bad_share
-        self._bad = BadItems()
-        self.num_good = 0
-        self.reasons: dict[Moment, str] = {}
-
-    def add(self, moment: Moment, reason: str) -> None:
-        """Note a bad one.
-
-        Raises:
-            TooManyBadItemsError: If it is one too many.
-        """
-        self.reasons[moment] = reason
-        self._bad.add(moment[0], reason)
-        num_met = self.num_good + len(self.reasons)
-        self._bad.check_share(num_met, num_expected=self._num_expected, max_share=self._max_bad_share)
-
-
-class _MomentReader:
-    """Reads the windows of moments and remembers which is whose."""
-
-    def __init__(self, spec: ClipSpec, num_windows: int, *, decoder: WatchedDecoder, judge: _Judge) -> None:
-        self._spec = replace(spec, crop="center")
-        self._num_windows = num_windows
-        self._decoder = decoder
-        self._judge = judge
-        self.moment_of_window: list[Moment] = []
-
-    def read(self, moments: Sequence[Moment]) -> Iterator[Clip]:
-        """The windows of all moments that can be read, moment by moment."""
-        plan = self._plan(moments)
-        jobs = [(path, starts) for (path, _), starts in plan.items()]
-        with progress_bar("evaluating", len(jobs), unit="clips") as bar:
-            results = self._decoder.map(jobs, self._spec)
-            for moment, (_, result) in zip(plan, results, strict=True):
-                if isinstance(result, DecodeError):
-                    self._judge.add(moment, result.reason)
-                else:
-                    self._judge.num_good += 1
-                    self.moment_of_window += [moment] * len(result)
-                    yield from result
-                bar.advance()
-
-    def _plan(self, moments: Sequence[Moment]) -> dict[Moment, list[float]]:
-        """Where the windows of each moment start, in seconds."""
-        plan = {}
-        for moment in moments:
-            try:
-                span = moment[1] or Span(0.0, self._decoder.probe(moment[0]).duration_seconds)
-            except DecodeError as error:
-                self._judge.add(moment, error.reason)
-                continue
-            starts = evaluation_windows(span, self._spec.duration_seconds, self._num_windows)
-            # A moment with no room for different windows has one start again and again: the mean stays.
-            plan[moment] = list(dict.fromkeys(starts))
-        return plan
-
-
-def _mean_by_row(
-    values: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], *, num_rows: int
-) -> npt.NDArray[np.float32]:
-    sums = np.zeros((num_rows, values.shape[1]))
-    np.add.at(sums, rows, values)
-    counts = np.bincount(rows, minlength=num_rows)
-    return (sums / counts[:, None]).astype(np.float32)
+def _mean_of_windows(vectors: npt.NDArray[np.float32], similarity: Similarity) -> npt.NDArray[np.float32]:
+    """(S, D) to (D,): the mean of what is compared, which for cosine are unit vectors."""
+    if similarity == "cosine":
+        vectors = F.normalize(torch.from_numpy(vectors), dim=-1).numpy()
+    mean: npt.NDArray[np.float32] = vectors.astype(np.float64).mean(axis=0).astype(np.float32)
+    return mean
 
 
 def _embed_sentences(embedder: Embedder, sentences: Sequence[str]) -> npt.NDArray[np.float32]:

@@ -81,6 +81,16 @@ class Embedder:
         """What the model wants to see of a clip."""
         return self._model.clip_spec
 
+    @property
+    def clip_encoder(self) -> ClipEncoder:
+        """The network that makes the vectors of clips, raw."""
+        return self._clip_encoder
+
+    @property
+    def batch_size(self) -> int:
+        """Clips per forward pass."""
+        return self._batch_size
+
     def embed_text(self, sentences: Sequence[str]) -> FloatArray:
         """Embed sentences.
 

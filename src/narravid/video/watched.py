@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +35,9 @@ ClipJob = tuple[str | Path, Sequence[float]]
 """A file and the starts of the clips wanted from it, in seconds."""
 
 JOBS_AHEAD = 2
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class WatchedDecoder(DecodingProcesses):
@@ -85,17 +89,23 @@ class WatchedDecoder(DecodingProcesses):
         *,
         segment: Segment | None = None,
         generator: torch.Generator | None = None,
+        squares: Sequence[tuple[float, float]] | None = None,
     ) -> Iterator[Clip]:
         """Clips of a file as they are decoded; see `narravid.video.decode.decode_clips`.
 
-        The process decodes a few clips ahead while the caller works on the last one.
+        The process decodes a few clips ahead while the caller works on the last one. `squares` says where the
+        square of each clip lies, (across, down) in [0, 1], in place of the crop of the specification.
 
         Raises:
-            ValueError: If a start is no time, or a random crop has no generator.
+            ValueError: If a start is no time, a random crop has no generator, or there are not as many
+                squares as clips.
             DecodeError: If the file does not decode, or it crashed or stalled the process.
         """
         check_starts(starts_seconds)
-        squares = draw_squares(len(starts_seconds), spec, generator)
+        if squares is None:
+            squares = draw_squares(len(starts_seconds), spec, generator)
+        elif len(squares) != len(starts_seconds):
+            raise ValueError(f"there are {len(squares)} squares for {len(starts_seconds)} clips")
         return self._clips(path, list(starts_seconds), spec, segment=segment, squares=squares)
 
     def cut(
@@ -192,16 +202,27 @@ class WatchedDecoder(DecodingProcesses):
         """
         if spec.crop != "center":
             raise ValueError(f"map crops the centre only, got crop={spec.crop!r}")
-        return self._map(jobs, spec)
+        return self.map_jobs(jobs, lambda job: list(self.clips(*job, spec)))
 
-    def _map(
-        self, jobs: Iterable[ClipJob], spec: ClipSpec
-    ) -> Iterator[tuple[ClipJob, list[Clip] | DecodeError]]:
-        waiting: deque[tuple[ClipJob, Future[list[Clip] | DecodeError]]] = deque()
+    def map_jobs(
+        self, jobs: Iterable[Job], run: Callable[[Job], Result]
+    ) -> Generator[tuple[Job, Result | DecodeError]]:
+        """Ask this decoder for many things at once and ahead; results come in the order of the jobs.
+
+        The results of a few jobs ahead are held in memory.
+
+        Args:
+            jobs: What is to be done; taken as needed.
+            run: Does one of them with this decoder, in one of as many threads as there are workers.
+
+        Yields:
+            Each job with what `run` gave, or with the `DecodeError` that it raised.
+        """
+        waiting: deque[tuple[Job, Future[Result | DecodeError]]] = deque()
         pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="watch")
         try:
             for job in jobs:
-                waiting.append((job, pool.submit(self._run_job, job, spec)))
+                waiting.append((job, pool.submit(_result_or_error, run, job)))
                 if len(waiting) >= JOBS_AHEAD * self._num_workers:
                     done, future = waiting.popleft()
                     yield done, future.result()
@@ -215,9 +236,9 @@ class WatchedDecoder(DecodingProcesses):
                 self.close()  # the threads that wait for an answer see their process die
             pool.shutdown()
 
-    def _run_job(self, job: ClipJob, spec: ClipSpec) -> list[Clip] | DecodeError:
-        path, starts_seconds = job
-        try:
-            return list(self.clips(path, starts_seconds, spec))
-        except DecodeError as error:
-            return error
+
+def _result_or_error(run: Callable[[Job], Result], job: Job) -> Result | DecodeError:
+    try:
+        return run(job)
+    except DecodeError as error:
+        return error

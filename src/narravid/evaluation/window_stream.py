@@ -1,0 +1,180 @@
+"""Windows of many videos through one network: decoded ahead, encoded in batches, handed out item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from narravid.bad_items import BadItems
+from narravid.errors import DecodeError
+from narravid.evaluation.window_plans import WindowEncoder, WindowItem, WindowPlan
+from narravid.types import Clip
+from narravid.video.transforms import to_channels_first
+from narravid.video.watched import WatchedDecoder
+
+__all__ = ["ItemJudge", "WindowStream"]
+
+WINDOWS_PER_JOB = 16
+"""Windows that are decoded and held at once: a long video goes through in several jobs."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class ItemJudge:
+    """Remembers which items are bad, and stops when they are too many.
+
+    Args:
+        num_expected: Items in all.
+        max_bad_share: Share of them that may be bad; 1 never stops.
+
+    Attributes:
+        num_good: Items met so far that are good.
+        reasons: What is wrong with each bad one.
+    """
+
+    def __init__(self, *, num_expected: int, max_bad_share: float) -> None:
+        self._num_expected = num_expected
+        self._max_bad_share = max_bad_share
+        self._bad = BadItems()
+        self.num_good = 0
+        self.reasons: dict[WindowItem, str] = {}
+
+    def add(self, item: WindowItem, reason: str) -> None:
+        """Note a bad one.
+
+        Raises:
+            TooManyBadItemsError: If it is one too many.
+        """
+        self.reasons[item] = reason
+        self._bad.add(item.path, reason)
+        num_met = self.num_good + len(self.reasons)
+        self._bad.check_share(num_met, num_expected=self._num_expected, max_share=self._max_bad_share)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Some windows of an item; `is_last` is true of the last ones."""
+
+    item: WindowItem
+    plan: WindowPlan
+    is_last: bool
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far an item is: how many windows are decoded and encoded, whether all are decoded."""
+
+    num_decoded: int = 0
+    is_complete: bool = False
+    vectors: list[torch.Tensor] = field(default_factory=list)
+
+
+class WindowStream:
+    """Decodes windows ahead of the network and encodes them, item by item.
+
+    Args:
+        encoder: The network.
+        plans: The windows of each item.
+        decoder: Reads the videos.
+        judge: Is told of what cannot be read.
+    """
+
+    def __init__(
+        self,
+        encoder: WindowEncoder,
+        plans: dict[WindowItem, WindowPlan],
+        *,
+        decoder: WatchedDecoder,
+        judge: ItemJudge,
+    ) -> None:
+        self._encoder = encoder
+        self._plans = plans
+        self._decoder = decoder
+        self._judge = judge
+        self._waiting: list[tuple[_Progress, torch.Tensor]] = []
+
+    def encoded(self, batch_size: int) -> Generator[tuple[WindowItem, FloatArray | None]]:
+        """Each item with its vectors as soon as all of them are there, or with None if it cannot be read.
+
+        Args:
+            batch_size: Windows per forward pass, of one item or of several.
+
+        Raises:
+            TooManyBadItemsError: If too many items cannot be read.
+            NarravidError: If the network gives NaN or infinity.
+        """
+        progress: dict[WindowItem, _Progress] = {}
+        with closing(self._decoder.map_jobs(self._jobs(), self._decode)) as results:
+            for job, windows in results:
+                if job.item in self._judge.reasons:
+                    continue  # the rest of an item of which a part was bad
+                if isinstance(windows, DecodeError):
+                    progress.pop(job.item, None)
+                    self._judge.add(job.item, windows.reason)
+                    yield job.item, None
+                    continue
+                current = progress.setdefault(job.item, _Progress())
+                current.num_decoded += len(windows)
+                current.is_complete = job.is_last
+                self._judge.num_good += job.is_last
+                for window in windows:
+                    self._add(current, window, batch_size)
+                yield from self._finished(progress)
+        self._encode()
+        yield from self._finished(progress)
+
+    def _jobs(self) -> Iterator[_Job]:
+        for item, plan in self._plans.items():
+            num_windows = len(plan.starts)
+            for start in range(0, max(1, num_windows), WINDOWS_PER_JOB):
+                part = slice(start, start + WINDOWS_PER_JOB)
+                squares = None if plan.squares is None else plan.squares[part]
+                is_last = start + WINDOWS_PER_JOB >= num_windows
+                yield _Job(item, replace(plan, starts=plan.starts[part], squares=squares), is_last)
+
+    def _decode(self, job: _Job) -> list[Clip]:
+        plan = job.plan
+        clips = self._decoder.clips(job.item.path, plan.starts, plan.spec, squares=plan.squares)
+        return [_as_planned(clip, plan) for clip in clips]
+
+    def _add(self, progress: _Progress, window: Clip, batch_size: int) -> None:
+        frames = to_channels_first(window.frames)
+        if self._waiting and self._waiting[0][1].shape != frames.shape:
+            self._encode()
+        self._waiting.append((progress, frames))
+        if len(self._waiting) == batch_size:
+            self._encode()
+
+    def _encode(self) -> None:
+        if not self._waiting:
+            return
+        vectors = self._encoder.encode(torch.stack([frames for _, frames in self._waiting]))
+        for (progress, _), vector in zip(self._waiting, vectors.unbind(), strict=True):
+            progress.vectors.append(vector)
+        self._waiting.clear()
+
+    def _finished(self, progress: dict[WindowItem, _Progress]) -> Iterator[tuple[WindowItem, FloatArray]]:
+        """Take out the items of which everything is encoded."""
+        for item, current in list(progress.items()):
+            if current.is_complete and len(current.vectors) == current.num_decoded:
+                del progress[item]
+                stacked = torch.stack(current.vectors) if current.vectors else torch.zeros(0, 0)
+                yield item, stacked.numpy().astype(np.float32)
+
+
+def _as_planned(clip: Clip, plan: WindowPlan) -> Clip:
+    """The clip with what its plan wants behind the end of the video, and mirrored where it says so."""
+    frames = clip.frames
+    num_valid = len(frames) - clip.num_padded
+    if plan.padding == "last_frame" and 0 < num_valid < len(frames):
+        frames = torch.cat(
+            [frames[:num_valid], frames[num_valid - 1 : num_valid].expand_as(frames[num_valid:])]
+        )
+    if plan.mirrored:
+        frames = frames.flip(2)
+    return clip if frames is clip.frames else replace(clip, frames=frames)
