@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, Protocol
 
+from narravid.evaluation.benchmarks.lsmdc import Lsmdc
+from narravid.evaluation.benchmarks.msrvtt import Msrvtt
+from narravid.evaluation.benchmarks.own_retrieval import OwnRetrieval
+from narravid.evaluation.benchmarks.youcook2 import Youcook2
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
 
@@ -32,4 +36,9 @@ class Benchmark(Protocol):
         """
 
 
-BENCHMARKS: dict[str, type[Benchmark]] = {}
+BENCHMARKS: dict[str, type[Benchmark]] = {
+    Msrvtt.name: Msrvtt,
+    Youcook2.name: Youcook2,
+    Lsmdc.name: Lsmdc,
+    OwnRetrieval.name: OwnRetrieval,
+}

@@ -7,26 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from narravid.data.annotations.video_places import locate_videos
 from narravid.data.feature_clips import FeaturePair
 from narravid.data.feature_files import FeatureTracks, FolderTracks
-from narravid.errors import ConfigError, NarravidError
+from narravid.errors import AnnotationError, ConfigError, NarravidError
 from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
-from narravid.evaluation.embed import EmbeddedPairs, MissingPair
+from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
 from narravid.evaluation.feature_retrieval import embed_feature_pairs
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.sentences import encode_sentences
 from narravid.evaluation.session import EvaluationSession
-from narravid.evaluation.windows import WindowItem, encode_windows, spread_windows
+from narravid.inference.embedder import Embedder
 from narravid.protocols import FeatureDualEncoder
-from narravid.types import Similarity, Span
+from narravid.types import Span
 
 __all__ = ["ListedPair", "embed_listed", "embed_on_features", "embed_on_pixels"]
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +46,7 @@ def embed_listed(
     protocol: RetrievalProtocol,
     listed: Sequence[ListedPair],
     *,
+    source: Path,
     videos: Path | None,
 ) -> tuple[EmbeddedPairs, dict[str, Any]]:
     """Embed the clips of a list, from features where the protocol names some, else from the videos.
@@ -61,25 +57,28 @@ def embed_listed(
     Args:
         session: The run.
         protocol: How to embed.
-        listed: Clips and sentences; at least one.
+        listed: Clips and sentences.
+        source: The file that lists them.
         videos: The benchmark's folder; with features only to show examples.
 
     Returns:
         The embeddings, and what the protocol card says of them.
 
     Raises:
+        AnnotationError: If the list is empty.
         CheckpointError: If the model is of a kind that cannot do this.
         ConfigError: If neither videos nor features are named.
         TooManyBadItemsError: If more of the clips are unreadable than the session allows.
         NarravidError: If nothing can be read.
     """
+    if not listed:
+        raise AnnotationError(source, "lists no clip")
     if protocol.features:
         model = session.feature_dual_encoder()
         tracks = protocol.tracks(model.feature_spec)
         pairs = [FeaturePair(pair.name, pair.text, pair.span) for pair in listed]
         embedded = embed_on_features(session, protocol, pairs, tracks)
-        source = f"files in {', '.join(str(folder) for folder in protocol.features)}"
-        return _with_videos(embedded, listed, videos), protocol.feature_card(model, source=source)
+        return _with_videos(embedded, listed, videos), protocol.feature_card(model)
     _refuse_features_model(session)
     if videos is None:
         raise ConfigError("name the folder of the videos with --videos", key="videos")
@@ -126,36 +125,30 @@ def embed_on_pixels(
     """
     _refuse_features_model(session)
     model = session.pixel_dual_encoder()
-    encoder = session.clip_encoder("embedding")
-    items = list(dict.fromkeys(WindowItem(pair.path, pair.span) for pair in pairs))
-    windows = encode_windows(
-        encoder,
-        items,
-        spread_windows(model.clip_spec, protocol.num_windows),
-        decoder=session.decoder,
+    embedder = Embedder(
+        model,
+        device=session.device,
+        dtype=session.dtype,
         batch_size=session.batch_size,
-        cache=session.cache,
+        similarity=protocol.similarity_of(model),
+        backend=session.backend,
+    )
+    embedded = embed_pairs(
+        embedder,
+        pairs,
+        num_windows=protocol.num_windows,
+        decoder=session.decoder,
         max_bad_share=session.max_bad_share,
+        cache=session.cache,
     )
-    reasons = {items[number]: reason for number, reason in windows.reasons.items()}
-    rows = {item: row for row, item in enumerate(item for item in items if item not in reasons)}
-    if not rows:
-        raise NarravidError(f"none of {len(pairs)} pairs could be read; {items[0].path}: {reasons[items[0]]}")
-    similarity = protocol.similarity_of(model)
-    kept = tuple(pair for pair in pairs if WindowItem(pair.path, pair.span) in rows)
-    return EmbeddedPairs(
-        pairs=kept,
-        video=np.stack([_mean(one, similarity) for one in windows.vectors if one is not None]),
-        text=encode_sentences(
-            model, [pair.text for pair in kept], settings=protocol.text, dtype=session.dtype
-        ),
-        clip_of_text=np.array([rows[WindowItem(pair.path, pair.span)] for pair in kept], dtype=np.int64),
-        missing=tuple(
-            MissingPair(pair, reasons[item])
-            for pair in pairs
-            if (item := WindowItem(pair.path, pair.span)) in reasons
-        ),
-    )
+    if not embedded.pairs:
+        first = embedded.missing[0]
+        raise NarravidError(f"none of {len(pairs)} pairs could be read; {first.pair.path}: {first.reason}")
+    if protocol.text.is_own:
+        return embedded
+    sentences = [pair.text for pair in embedded.pairs]
+    text = encode_sentences(model, sentences, settings=protocol.text, dtype=session.dtype)
+    return replace(embedded, text=text)
 
 
 def embed_on_features(
@@ -222,11 +215,3 @@ def _refuse_features_model(session: EvaluationSession) -> None:
             f"{' and '.join(session.model.feature_spec.extractors)}: name their folders with --features",
             key="features",
         )
-
-
-def _mean(windows: FloatArray, similarity: Similarity) -> FloatArray:
-    values = windows.astype(np.float64)
-    if similarity == "cosine":
-        values /= np.linalg.norm(values, axis=1, keepdims=True).clip(min=1e-12)
-    mean: FloatArray = values.mean(axis=0).astype(np.float32)
-    return mean

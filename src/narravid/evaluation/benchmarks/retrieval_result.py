@@ -1,0 +1,96 @@
+"""A retrieval benchmark's result: both directions, chance, what is missing, pictures and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from narravid.evaluation.benchmarks.protocol_card import protocol_card
+from narravid.evaluation.benchmarks.retrieval_scores import examples, measures, rank_pairs
+from narravid.evaluation.embed import EmbeddedPairs
+from narravid.evaluation.pictures import rank_histogram
+from narravid.evaluation.published import PUBLISHED
+from narravid.evaluation.result import BenchmarkResult, Coverage, MissingItem
+from narravid.evaluation.session import EvaluationSession
+from narravid.types import Similarity
+
+__all__ = ["RetrievalData", "retrieval_result"]
+
+NUM_EXAMPLES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalData:
+    """What a retrieval benchmark's numbers are about.
+
+    Attributes:
+        benchmark: Its name.
+        title: Its name for people.
+        files: Annotation files by what they are.
+        gallery: What is searched, in a few words.
+    """
+
+    benchmark: str
+    title: str
+    files: Mapping[str, Path]
+    gallery: str
+
+
+def retrieval_result(
+    session: EvaluationSession,
+    data: RetrievalData,
+    embedded: EmbeddedPairs,
+    *,
+    similarity: Similarity,
+    card: Mapping[str, Any],
+) -> BenchmarkResult:
+    """Score embeddings and put together everything that is to be told of them.
+
+    Args:
+        session: The run.
+        data: What the numbers are about.
+        embedded: At least one pair.
+        similarity: How to compare.
+        card: What the embeddings depend on.
+
+    Returns:
+        The result: text to video first, video to text further.
+    """
+    ranked = rank_pairs(embedded, similarity)
+    text_to_video, video_to_text = measures(ranked, seed=session.seed)
+    best, worst = examples(ranked, count=NUM_EXAMPLES)
+    num_clips = len(embedded.video)
+    return BenchmarkResult(
+        benchmark=data.benchmark,
+        title=data.title,
+        measures=text_to_video,
+        further={"video to text": video_to_text},
+        card=protocol_card(
+            session,
+            data.benchmark,
+            files=data.files,
+            gallery=data.gallery,
+            gallery_size=num_clips,
+            num_texts=len(embedded.pairs),
+            **card,
+        ),
+        coverage=Coverage(
+            unit="pairs of clip and sentence",
+            num_expected=len(embedded.pairs) + len(embedded.missing),
+            num_measured=len(embedded.pairs),
+            missing=tuple(MissingItem(item.pair.path, item.reason) for item in embedded.missing),
+        ),
+        published=PUBLISHED.get(data.benchmark, ()),
+        plots={
+            "ranks_text_to_video": rank_histogram(
+                ranked.text_to_video.ranks().numpy(), gallery_size=num_clips
+            ),
+            "ranks_video_to_text": rank_histogram(
+                ranked.video_to_text.ranks().numpy(), gallery_size=len(embedded.pairs)
+            ),
+        },
+        best=best,
+        worst=worst,
+    )

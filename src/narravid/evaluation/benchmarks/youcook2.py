@@ -1,0 +1,98 @@
+"""YouCook2: steps of cooking videos, searched by the sentence that describes them.
+
+Zhou et al. 2018, arXiv 1703.09788. On pixels the list is that of the repositories of MIL-NCE (Miech et al.
+2020, arXiv 1912.06430) and VT-TWINS, 3,350 clips; papers count a few more or fewer. On features HowTo100M's
+repository (Miech et al. 2019, arXiv 1906.03327) has a pickle of the validation clips with their features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from narravid.data.annotations.youcook2 import read_youcook2_clips
+from narravid.data.annotations.youcook2_features import read_youcook2_features
+from narravid.data.feature_clips import FeaturePair
+from narravid.data.feature_files import MemoryTracks
+from narravid.data.featured import FeatureTrack
+from narravid.errors import AnnotationError
+from narravid.evaluation.benchmarks.annotation_place import find_annotations
+from narravid.evaluation.benchmarks.retrieval_clips import ListedPair, embed_listed, embed_on_features
+from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
+from narravid.evaluation.benchmarks.retrieval_result import RetrievalData, retrieval_result
+from narravid.evaluation.result import BenchmarkResult
+from narravid.evaluation.session import EvaluationSession
+from narravid.types import FeatureSpec
+
+__all__ = ["Youcook2"]
+
+ANNOTATION_NAMES = ("validation_youcook.csv", "youcook2_validation.csv")
+PICKLE_SUFFIX = ".pkl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Youcook2(RetrievalProtocol):
+    """Text and video retrieval on YouCook2's validation clips: 3,350 as published by MIL-NCE's repository.
+
+    With `--features youcook_val.pkl`, the file of HowTo100M's repository, clips, sentences and features come
+    from that file and nothing else is needed.
+
+    Attributes:
+        videos: Folder of the videos, `validation/TASK/VIDEO_ID.mp4` and so on.
+        annotations: The list `end,start,task,text,video_id`; looked for under its published names in the
+            videos' folder and beside it when absent.
+    """
+
+    name: ClassVar[str] = "youcook2"
+
+    videos: Path | None = None
+    annotations: Path | None = None
+
+    def run(self, session: EvaluationSession) -> BenchmarkResult:
+        """Measure the session's model; see `Benchmark.run`."""
+        if len(self.features) == 1 and self.features[0].suffix.lower() == PICKLE_SUFFIX:
+            return self._run_on_pickle(session, self.features[0])
+        source = find_annotations(self.annotations, ANNOTATION_NAMES, videos=self.videos)
+        listed = [
+            ListedPair(clip.video_id, clip.places, clip.text, clip.span)
+            for clip in read_youcook2_clips(source)
+        ]
+        embedded, card = embed_listed(session, self, listed, source=source, videos=self.videos)
+        data = RetrievalData(
+            self.name,
+            "YouCook2 validation",
+            {"annotations": source},
+            "steps of validation videos; 3,350 as published",
+        )
+        return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
+
+    def _run_on_pickle(self, session: EvaluationSession, path: Path) -> BenchmarkResult:
+        model = session.feature_dual_encoder()
+        pairs, tracks = _unpacked(path, model.feature_spec)
+        embedded = embed_on_features(session, self, pairs, tracks)
+        data = RetrievalData(
+            self.name, "YouCook2 validation", {"features": path}, "validation clips of HowTo100M's repository"
+        )
+        card = self.feature_card(model)
+        return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
+
+
+def _unpacked(path: Path, spec: FeatureSpec) -> tuple[list[FeaturePair], MemoryTracks]:
+    pairs, tracks = [], {}
+    for number, clip in enumerate(read_youcook2_features(path)):
+        vectors = (clip.features_2d, clip.features_3d)
+        if tuple(len(vector) for vector in vectors) != spec.dims:
+            raise AnnotationError(
+                path,
+                f"clip {clip.clip_id} has features of {[len(vector) for vector in vectors]}, the model takes "
+                f"{list(spec.dims)}",
+            )
+        name = f"{clip.clip_id}#{number}"  # an id may name several clips
+        tracks[name] = tuple(FeatureTrack(torch.from_numpy(vector)[None], 1.0) for vector in vectors)
+        pairs.append(FeaturePair(name, clip.text))
+    if not pairs:
+        raise AnnotationError(path, "holds no clip")
+    return pairs, MemoryTracks(tracks)
