@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PictureScaler",
+    "Region",
     "ShortSide",
     "Square",
+    "SquareOfScaled",
     "is_upright",
     "keep_aspect",
     "picture_kind",
@@ -55,9 +57,29 @@ class ShortSide:
 
     Attributes:
         size_pixels: Length of the shorter side; None keeps the size.
+        rounds_down: Whether the longer side is rounded down, as published extractors do, and not to nearest.
     """
 
     size_pixels: int | None
+    rounds_down: bool = False
+
+
+@dataclass(frozen=True)
+class SquareOfScaled:
+    """Scale so that the shorter side has a given length, then take the centre square.
+
+    The longer side is rounded down, and an odd pixel is left over on the right or below (Miech et al. 2019,
+    arXiv 1906.03327, released extraction).
+
+    Attributes:
+        size_pixels: Height and width of the result.
+    """
+
+    size_pixels: int
+
+
+Region = Square | ShortSide | SquareOfScaled
+"""What part of a picture to take, and its size."""
 
 
 def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
@@ -148,7 +170,7 @@ class PictureScaler:
         region: What part of the picture to take, and its size.
     """
 
-    def __init__(self, path: str, region: Square | ShortSide) -> None:
+    def __init__(self, path: str, region: Region) -> None:
         self._path = path
         self._region = region
         self._output: tuple[int, int] | None = None
@@ -183,8 +205,13 @@ class PictureScaler:
                 _scale(region.size_pixels, region.size_pixels),
             ]
             return filters if side >= SMALLEST_SUBSAMPLED else [("format", "pix_fmts=gbrp"), *filters]
+        if isinstance(region, SquareOfScaled):
+            side = region.size_pixels
+            across, down = keep_aspect(width, height, side, rounds_down=True)
+            place = f"w={side}:h={side}:x={(across - side) // 2}:y={(down - side) // 2}"
+            return [_scale(across, down), ("crop", place)]
         if self._output is None:
-            self._output = keep_aspect(width, height, region.size_pixels)
+            self._output = keep_aspect(width, height, region.size_pixels, rounds_down=region.rounds_down)
         return [_scale(*self._output)]
 
 
@@ -192,10 +219,12 @@ def _scale(width: int, height: int) -> tuple[str, str]:
     return ("scale", f"w={width}:h={height}:flags=bicubic")
 
 
-def keep_aspect(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+def keep_aspect(
+    width: int, height: int, short_side: int | None, *, rounds_down: bool = False
+) -> tuple[int, int]:
     """(width, height) of the same shape whose shorter side has a given length; None keeps the size."""
     if short_side is None:
         return width, height
-    if width <= height:
-        return short_side, max(1, round(height * short_side / width))
-    return max(1, round(width * short_side / height)), short_side
+    longer, shorter = max(width, height), min(width, height)
+    length = longer * short_side // shorter if rounds_down else round(longer * short_side / shorter)
+    return (short_side, max(1, length)) if width <= height else (max(1, length), short_side)

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from narravid.errors import DecodeError
 from narravid.video.decode_measure import end_seconds
-from narravid.video.decode_rules import FrameSelector, SampleClock
-from narravid.video.decode_scale import PictureScaler, ShortSide
-from narravid.video.decode_source import TimedFrame, VideoSource, no_frame_error
+from narravid.video.decode_scale import ShortSide
+from narravid.video.decode_source import VideoSource, no_frame_error
+from narravid.video.decode_steady import SteadyFrames
 
 if TYPE_CHECKING:
     from narravid.types import FrameRule
@@ -78,20 +78,11 @@ def read_whole(
     """
     expected = int(end_seconds(source) * fps) + 2
     source.restart()
-    clock = SampleClock(0.0, fps, frame_rule, source.time_base, source.origin_microseconds)
-    selector: FrameSelector[TimedFrame] = FrameSelector(clock, None)
-    scaler = PictureScaler(source.path, ShortSide(short_side_pixels))
+    steady = SteadyFrames(source, fps=fps, region=ShortSide(short_side_pixels), frame_rule=frame_rule)
     frames = _Growing(source.path, expected, max_bytes)
-    last = None
-    for timed in source.frames():
-        for samples, picture in selector.feed(timed.ticks, timed):
-            frames.append(scaler(picture.frame), samples.stop - samples.start)
-        last = timed
-    if last is None:
-        raise no_frame_error(source)
-    for samples, picture in selector.finish(last.end_ticks):
-        frames.append(scaler(picture.frame), samples.stop - samples.start)
+    for picture, times in steady:
+        frames.append(picture, times)
     result = frames.result()
     if result is None:
         raise no_frame_error(source)
-    return result, float((last.end_ticks - source.origin_ticks) * source.time_base)
+    return result, steady.end_seconds

@@ -23,6 +23,7 @@ from narravid.video.decode import (
     draw_squares,
 )
 from narravid.video.decode_check import CheckedVideo
+from narravid.video.decode_chunks import ChunkShape
 from narravid.video.decode_reader import RawClip
 from narravid.video.encode_segments import SegmentEncoding, check_spans
 from narravid.video.segments import Segment
@@ -185,6 +186,23 @@ class WatchedDecoder(DecodingProcesses):
             mask = torch.ones(len(frames), dtype=torch.bool)
             return Clip(torch.from_numpy(frames), mask, Span(0.0, message["end_seconds"]))
         raise DecodeError(path, "decoder gave no answer")
+
+    def chunks(self, path: str | Path, shape: ChunkShape) -> Iterator[torch.Tensor]:
+        """A whole video resampled, in consecutive chunks of frames; see `narravid.video.decode_chunks`.
+
+        One pass from the beginning to the end. The process decodes a few chunks ahead while the caller works
+        on the last one, and holds no more, however long the video is.
+
+        Yields:
+            (T, H, W, 3) uint8 RGB, T = `shape.num_frames`, perhaps fewer in the last chunk.
+
+        Raises:
+            DecodeError: If the file does not decode, or it crashed or stalled the process.
+        """
+        request = {"kind": "chunks", "shape": dataclasses.asdict(shape), "num_threads": self._num_threads}
+        for _, frames in self._ask(path, request):
+            assert frames is not None  # an answer to this request always has an array
+            yield torch.from_numpy(frames)
 
     def map(
         self, jobs: Iterable[ClipJob], spec: ClipSpec

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from narravid.errors import DecodeError
 from narravid.video.decode_check import check_video
+from narravid.video.decode_chunks import ChunkShape, read_chunks
 from narravid.video.decode_measure import measure
 from narravid.video.decode_reader import ClipShape, read_clips
 from narravid.video.decode_source import VideoSource
@@ -172,6 +173,13 @@ def _video(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer
         yield {"kind": "video", "end_seconds": end_seconds}, frames
 
 
+def _chunks(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
+    shape = ChunkShape(**request["shape"])
+    with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
+        for frames in read_chunks(source, shape, on_progress=on_progress):
+            yield {"kind": "chunk"}, frames
+
+
 def _check(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
     found = check_video(request["path"], whole=request["whole"], on_progress=on_progress)
     yield {"kind": "checked", "found": dataclasses.asdict(found)}, None
@@ -182,6 +190,7 @@ _HANDLERS: dict[str, Callable[[Message, Callable[[], None]], Iterator[Answer]]] 
     "clips": _clips,
     "cut": _cut,
     "video": _video,
+    "chunks": _chunks,
     "check": _check,
 }
 
