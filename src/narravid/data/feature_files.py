@@ -1,7 +1,8 @@
-"""Feature files: one `.npy` array per video and extractor, (n, F), as HowTo100M and its successors keep them.
+"""Feature files: one array per video and extractor, (n, F), as HowTo100M and its successors keep them.
 
 The arrays hold half-precision numbers at a fixed rate, 1 per second for 2D and 1.5 per second for 3D features
-(Miech et al. 2019, arXiv 1906.03327), 1 per second for those of S3D (Han et al. 2022, arXiv 2204.02968).
+(Miech et al. 2019, arXiv 1906.03327), 1 per second for those of S3D (Han et al. 2022, arXiv 2204.02968). They
+lie in `.npy` or `.safetensors` files; see `feature_storage`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from narravid.data.feature_storage import FEATURE_SUFFIXES, features_per_second, open_features
 from narravid.data.featured import FeatureTrack
 from narravid.errors import DecodeError
 from narravid.video.suffixes import VIDEO_SUFFIXES
 
 __all__ = ["FeatureFolder", "FeatureTracks", "FolderTracks", "MemoryTracks"]
 
-SUFFIX = ".npy"
+SUFFIX = FEATURE_SUFFIXES[0]
 
 
 class FeatureTracks(Protocol):
@@ -41,7 +43,7 @@ class FeatureFolder:
     Args:
         root: The folder.
         dim: F, size of a feature; files with another are refused.
-        steps_per_second: The rate.
+        steps_per_second: The rate of files that do not state theirs; those of `narravid extract` do.
 
     Attributes:
         root: As given.
@@ -60,7 +62,7 @@ class FeatureFolder:
         self._listed: dict[str, Path] | None = None
 
     def names(self) -> list[str]:
-        """Stems of all files, without a video suffix that they may have before `.npy`, sorted."""
+        """Stems of all files, without a video suffix that they may have before their own, sorted."""
         return sorted(self._files())
 
     def path_of(self, name: str) -> Path:
@@ -73,17 +75,18 @@ class FeatureFolder:
         Raises:
             DecodeError: If the path leads out of the root.
         """
-        if "/" not in name and not name.endswith(SUFFIX):
+        if "/" not in name and not name.endswith(FEATURE_SUFFIXES):
             return self._files().get(_stem(name), self.root / f"{name}{SUFFIX}")
         place = os.path.normpath(name)
         if os.path.isabs(place) or place.split(os.sep)[0] == os.pardir:
             raise DecodeError(name, f"lies outside the folder of the features, {self.root}")
-        if place.endswith(SUFFIX):
+        if place.endswith(FEATURE_SUFFIXES):
             return self.root / place
-        appended = self.root / f"{place}{SUFFIX}"
-        return (
-            appended if appended.is_file() else self.root / os.path.dirname(place) / f"{_stem(place)}{SUFFIX}"
-        )
+        stem = os.path.join(os.path.dirname(place), _stem(place))
+        candidates = [
+            self.root / f"{start}{suffix}" for suffix in FEATURE_SUFFIXES for start in (place, stem)
+        ]
+        return next((path for path in candidates if path.is_file()), self.root / f"{stem}{SUFFIX}")
 
     def num_seconds(self, name: str) -> float:
         """How long the video of a file is, from the head of the file.
@@ -91,7 +94,8 @@ class FeatureFolder:
         Raises:
             DecodeError: If there is no such file, or it is none of this extractor.
         """
-        return len(self._open(self.path_of(name))) / self.steps_per_second
+        path = self.path_of(name)
+        return len(self._open(path)) / self._rate_of(path)
 
     def read(self, name: str) -> FeatureTrack:
         """The features of a video.
@@ -106,16 +110,13 @@ class FeatureFolder:
         steps = torch.from_numpy(np.array(self._open(path)))
         if not bool(torch.isfinite(steps).all()):
             raise DecodeError(path, "its features hold NaN or infinity")
-        return FeatureTrack(steps, self.steps_per_second)
+        return FeatureTrack(steps, self._rate_of(path))
+
+    def _rate_of(self, path: Path) -> float:
+        return features_per_second(path) or self.steps_per_second
 
     def _open(self, path: Path) -> npt.NDArray[np.floating]:
-        """The array, of which nothing is read yet; a head that claims more than the file holds is refused."""
-        try:
-            steps = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError as error:
-            raise DecodeError(path, "there is no such feature file") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise DecodeError(path, f"not a whole .npy array: {error}".split("\n")[0]) from error
+        steps = open_features(path)
         if not isinstance(steps, np.ndarray) or steps.ndim != 2 or steps.dtype.kind != "f":
             raise DecodeError(path, f"must hold features (n, {self._dim}) of floating-point numbers")
         if steps.shape[1] != self._dim or len(steps) == 0:
@@ -170,7 +171,7 @@ def _walk(root: Path) -> Iterable[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(SUFFIX) and not name.startswith("."):
+            if name.endswith(FEATURE_SUFFIXES) and not name.startswith("."):
                 yield Path(folder, name)
 
 

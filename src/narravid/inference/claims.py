@@ -1,0 +1,231 @@
+"""Who works on what, where several processes or machines share one list: claim files beside the outputs.
+
+A claim is a file that only one process can make (`O_EXCL`, which network file systems keep as well as local
+ones). It names its owner, and the owner touches it while the work goes on. A claim whose owner is gone is
+taken over: at once where that can be seen on this machine, otherwise when it has not been touched for a time.
+That time is read off the file system's own clock, so that the clocks of machines need not agree.
+
+Claims save work and guard nothing: should two processes do the same thing after all, both write the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["CLAIM_TIMEOUT_SECONDS", "Claims", "file_system_now", "neighbour"]
+
+CLAIM_TIMEOUT_SECONDS = 600.0
+TOUCHES_PER_TIMEOUT = 10
+CLAIM_KIND = "claim"
+
+
+def neighbour(path: Path, kind: str) -> Path:
+    """A hidden file beside an output that says something of it, such as `.a.npy.claim`."""
+    return path.with_name(f".{path.name}.{kind}")
+
+
+def file_system_now(folder: Path) -> float:
+    """Time by the clock that stamps the files of a folder, in seconds since 1970."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as file:
+        return os.stat(file.name).st_mtime
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who holds a claim.
+
+    Attributes:
+        host: Name of the machine.
+        place: What tells one running system, and one container on it, from another; empty where unknown.
+        pid: Process id.
+        began: When the process began, as the system counts it: a later one with the same id is another.
+        token: Drawn for each claim.
+        since: When the claim was made, in seconds since 1970 by the owner's clock.
+    """
+
+    host: str
+    place: str
+    pid: int
+    began: str
+    token: str
+    since: float
+
+    @classmethod
+    def new(cls) -> _Owner:
+        pid = os.getpid()
+        return cls(socket.gethostname(), _place(), pid, _began(pid), secrets.token_hex(8), time.time())
+
+    @property
+    def is_seen_dead(self) -> bool:
+        """Whether it ran here and does no more."""
+        is_here = (self.host, self.place) == (socket.gethostname(), _place())
+        return is_here and not (_exists(self.pid) and _began(self.pid) == self.began)
+
+
+class Claims:
+    """The claims of this process. Use as a context manager; may be used from several threads.
+
+    Args:
+        timeout_seconds: A claim that was not touched for so long may be taken over.
+    """
+
+    def __init__(self, timeout_seconds: float = CLAIM_TIMEOUT_SECONDS) -> None:
+        if not timeout_seconds > 0:
+            raise ValueError(f"timeout_seconds must be positive, got {timeout_seconds}")
+        self._timeout_seconds = timeout_seconds
+        self._held: dict[Path, str] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._touch_all, name="claims", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        for claim in list(self._held):
+            self._release(claim)
+
+    @contextlib.contextmanager
+    def hold(self, output: Path) -> Iterator[bool]:
+        """Claim an output while the block runs.
+
+        Args:
+            output: What is to be made; its folder is created.
+
+        Yields:
+            Whether it is ours; False where another process is at it.
+        """
+        claim = neighbour(output, CLAIM_KIND)
+        claim.parent.mkdir(parents=True, exist_ok=True)
+        is_ours = self._make(claim) or self._take_over(claim)
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self._release(claim)
+
+    def _make(self, claim: Path) -> bool:
+        owner = _Owner.new()
+        if not _write_new(claim, asdict(owner)):
+            return False
+        with self._lock:
+            self._held[claim] = owner.token
+        return True
+
+    def _take_over(self, claim: Path) -> bool:
+        """Put our claim in place of a dead one; of several that try, one succeeds."""
+        token = self._abandoned(claim)
+        if token is None:
+            return False
+        marker = claim.with_name(f"{claim.name}.{token}")
+        if not _write_new(marker, {}):
+            with contextlib.suppress(OSError):
+                if self._age(marker) > self._timeout_seconds:
+                    marker.unlink()  # its maker died while it took over; the next try succeeds
+            return False
+        try:
+            if self._abandoned(claim) != token:
+                return False  # another one was quicker
+            owner = _Owner.new()
+            fresh = claim.with_name(f"{claim.name}.{owner.token}")
+            _write_new(fresh, asdict(owner))
+            fresh.replace(claim)
+            with self._lock:
+                self._held[claim] = owner.token
+            return True
+        finally:
+            marker.unlink(missing_ok=True)
+
+    def _abandoned(self, claim: Path) -> str | None:
+        """Token of a claim whose owner is gone; None while it lives, or where there is no claim any more."""
+        try:
+            is_old = self._age(claim) > self._timeout_seconds
+        except OSError:
+            return None
+        owner = _read_owner(claim)
+        if owner is None:  # not written yet, or cut off by a full disk
+            return "unnamed" if is_old else None
+        return owner.token if is_old or owner.is_seen_dead else None
+
+    def _age(self, path: Path) -> float:
+        """Seconds since a file was touched."""
+        touched = path.stat().st_mtime
+        return file_system_now(path.parent) - touched
+
+    def _release(self, claim: Path) -> None:
+        with self._lock:
+            token = self._held.pop(claim, None)
+        owner = _read_owner(claim)
+        if owner is not None and owner.token == token:  # else it was taken over from us meanwhile
+            claim.unlink(missing_ok=True)
+
+    def _touch_all(self) -> None:
+        while not self._over.wait(self._timeout_seconds / TOUCHES_PER_TIMEOUT):
+            with self._lock:
+                held = list(self._held)
+            for claim in held:
+                with contextlib.suppress(OSError):
+                    os.utime(claim)
+
+
+def _write_new(path: Path, content: dict[str, Any]) -> bool:
+    """Write a file that must not be there yet; whether it was not."""
+    try:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(file, "w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+    return True
+
+
+def _read_owner(claim: Path) -> _Owner | None:
+    try:
+        return _Owner(**json.loads(claim.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _place() -> str:
+    """This start of this system, and the container; process ids mean something only there."""
+    parts = []
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _began(pid: int) -> str:
+    """When a process began, in clock ticks since the system did; empty where the system does not say."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]  # the name before the bracket may hold anything
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
