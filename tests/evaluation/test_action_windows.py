@@ -1,0 +1,133 @@
+"""Rules of windows: which frames of a file they mean, how often one counts, what the plans say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from narravid.errors import DecodeError
+from narravid.evaluation.action_windows import NativeRateWindows, SpreadWindows, TemporalCrops, frames_of
+from narravid.evaluation.windows import WindowItem
+from narravid.types import ClipSpec, Span, VideoInfo
+from narravid.video.frame_sampling import crop_frames, crop_start_frame, window_start_frames
+
+SPEC = ClipSpec(num_frames=16, fps=7.5, size_pixels=32, mean=(0.45,) * 3)
+
+
+def video(num_frames, fps=25.0, *, first=0.0, size=(64, 48)):
+    return VideoInfo("v.avi", first + num_frames / fps, fps, *size, None, "mpeg4", 0, first)
+
+
+def repeated(rule, plan, info, span=None):
+    """Starts with those that count several times, in the order of the plan."""
+    counts = rule.counts(WindowItem(info.path, span))
+    return np.repeat(plan.starts, counts).tolist()
+
+
+@given(
+    num_frames=st.integers(1, 400),
+    fps=st.sampled_from([15.0, 25.0, 30000 / 1001, 60.0]),
+    first=st.sampled_from([0.0, 0.04, 2 / 30]),
+    num_windows=st.integers(1, 12),
+)
+def test_windows_at_the_native_rate_start_with_the_published_frames(num_frames, fps, first, num_windows):
+    rule = NativeRateWindows(SPEC, num_windows=num_windows)
+    info = video(num_frames, fps, first=first)
+    plan = rule(info, None)
+    assert len(set(plan.starts)) == len(plan.starts)
+    assert (plan.spec.num_frames, plan.spec.fps, plan.spec.frame_rule) == (32, fps, "ffmpeg_fps")
+    assert (plan.spec.mean, plan.squares, plan.padding) == (SPEC.mean, None, "black")
+    frames = [(start - first) * fps for start in repeated(rule, plan, info)]
+    np.testing.assert_allclose(frames, window_start_frames(num_frames, 32, num_windows), atol=1e-6)
+
+
+def test_a_part_of_a_video_has_the_frames_that_begin_in_it():
+    info = video(100)  # 4 s
+    found = frames_of(info, Span(1.0, 3.0))
+    assert (found.num_frames, found.first_seconds) == (50, 1.0)
+    assert frames_of(info, Span(1.01, 2.99)).num_frames == 49  # frames 26 to 74
+    assert frames_of(info, Span(3.0, 9.0)).num_frames == 25  # the video is over at 4 s
+    assert frames_of(info, Span(2.01, 2.02)).num_frames == 1
+    with pytest.raises(DecodeError, match=r"no frame there, the video ends at 4\.00 s"):
+        frames_of(info, Span(4.5, 5.0))
+    rule = NativeRateWindows(SPEC, num_frames=10, num_windows=3)
+    plan = rule(info, Span(1.0, 3.0))
+    assert plan.starts == (1.0, 1.8, 2.6)
+
+
+def test_a_video_shorter_than_a_window_has_one_that_counts_ten_times():
+    rule, info = NativeRateWindows(SPEC), video(20)
+    assert rule(info, None).starts == (0.0,)
+    assert rule.counts(WindowItem("v.avi")).tolist() == [10]
+
+
+@given(
+    num_frames=st.integers(1, 300),
+    fps=st.sampled_from([15.0, 25.0, 30.0, 30000 / 1001]),
+    first=st.sampled_from([0.0, 0.04]),
+)
+def test_temporal_crops_show_the_published_frames(num_frames, fps, first):
+    rule, info = TemporalCrops(SPEC), video(num_frames, fps, first=first)
+    plan = rule(info, None)
+    assert (plan.spec.frame_rule, plan.padding) == ("shown_at", "last_frame")
+    counts = rule.counts(WindowItem("v.avi"))
+    assert counts.sum() == 30
+    assert len({*zip(plan.starts, plan.squares, strict=True)}) == len(counts)
+    clip_frames = 16 / 7.5 * fps
+    expected = []
+    for number in range(10):
+        start = math.ceil(crop_start_frame(num_frames, clip_frames, crop_number=number, num_crops=10) - 1e-3)
+        expected += [crop_frames(start, clip_frames, num_frames=16, num_video_frames=num_frames)] * 3
+    shown = []
+    for start in repeated(rule, plan, info):
+        # What is on screen at each sample, the last frame behind the end; as `shown_at` with half a tick.
+        times = [start - first + sample / plan.spec.fps for sample in range(16)]
+        shown.append([min(math.floor(time * fps + 1e-3), num_frames - 1) for time in times])
+    assert sorted(shown) == sorted(expected)
+
+
+def test_the_squares_of_temporal_crops():
+    wide = TemporalCrops(SPEC, num_crops=2)(video(100), None)
+    assert wide.squares == ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0)) * 2
+    rule = TemporalCrops(SPEC, num_crops=2)
+    square = rule(video(100, size=(48, 48)), None)
+    assert square.squares == ((0.5, 0.5),) * 2
+    assert rule.counts(WindowItem("v.avi")).tolist() == [3, 3]
+    central = TemporalCrops(SPEC, num_crops=2, num_positions=1)(video(100), None)
+    assert central.squares == ((0.5, 0.5),) * 2
+    with pytest.raises(ValueError, match="num_positions must be 1 or 3"):
+        TemporalCrops(SPEC, num_positions=2)
+
+
+def test_the_last_temporal_crop_stays_short_of_the_end():
+    # 164 frames at 25 fps, clips of 53.3: crop 9 of 10 starts at 0.9 of the room.
+    plan = TemporalCrops(SPEC)(video(164), None)
+    assert plan.starts[-1] == pytest.approx(math.ceil(0.9 * (164 - 16 / 7.5 * 25)) / 25)
+    end = plan.starts[-1] + 15 / plan.spec.fps
+    assert end < 164 / 25 - 0.3
+
+
+def test_clips_of_a_single_frame():
+    plan = TemporalCrops(ClipSpec(1, 1.0, 32), num_crops=2, num_positions=1)(video(100), None)
+    assert plan.starts == (0.0, 1.52)  # (100 - 25) / 2 = 37.5, moved up to a whole frame
+    one = TemporalCrops(ClipSpec(1, 30.0, 32), num_crops=1, num_positions=1)(video(100), None)
+    assert (one.starts, one.spec.fps) == ((0.0,), 30.0)
+
+
+def test_spread_windows_are_those_of_retrieval():
+    rule, info = SpreadWindows(SPEC, num_windows=3, mirrored=True), video(250)
+    plan = rule(info, None)
+    last = 10 - 16 / 7.5 - 0.4
+    np.testing.assert_allclose(plan.starts, [0, last / 2, last])
+    assert plan.mirrored
+    assert rule.counts(WindowItem("v.avi")).tolist() == [1, 1, 1]
+
+
+def test_rules_describe_themselves():
+    assert NativeRateWindows(SPEC).describe()["fps"] == "that of each video"
+    assert TemporalCrops(SPEC).describe()["spatial_crops"] == 3
+    assert SpreadWindows(SPEC).describe()["fps"] == 7.5
