@@ -24,6 +24,9 @@ FloatArray = npt.NDArray[np.floating]
 DoubleArray = npt.NDArray[np.float64]
 
 MAX_ITERATIONS = 1000
+SAME_SHARE = 1e-6
+"""A feature that varies by no more than this share of its mean is constant but for rounding."""
+
 BELOW_ALL = 1.0
 """A class that was never seen in training scores so much less than the lowest of the others."""
 
@@ -176,7 +179,7 @@ def _standardisation(features: FloatArray, counts: DoubleArray) -> tuple[DoubleA
     doubles = features.astype(np.float64)
     mean: DoubleArray = np.average(doubles, axis=0, weights=counts)
     deviation: DoubleArray = np.sqrt(np.average((doubles - mean) ** 2, axis=0, weights=counts))
-    deviation[deviation == 0] = 1.0
+    deviation[deviation <= SAME_SHARE * np.abs(mean)] = 1.0
     return mean, deviation
 
 
