@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from narravid.config import to_dict
 from narravid.evaluation.session import EvaluationSession
 from narravid.files import file_sha256
 from narravid.types import ClipSpec
@@ -49,4 +49,4 @@ def protocol_card(
 
 def clip_card(spec: ClipSpec) -> dict[str, Any]:
     """Frames, rate, crop, size, frame rule and normalisation of a clip, as JSON values."""
-    return asdict(spec) | {"duration_seconds": spec.duration_seconds}
+    return to_dict(spec) | {"duration_seconds": spec.duration_seconds}
