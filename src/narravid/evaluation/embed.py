@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from narravid.evaluation.pairs import RetrievalPair
+from narravid.evaluation.sentences import TextSettings, encode_sentences
 from narravid.evaluation.windows import WindowItem, encode_windows, spread_windows
 from narravid.inference.embedder import Embedder
 from narravid.types import Similarity
@@ -66,6 +67,7 @@ def embed_pairs(
     decoder: WatchedDecoder,
     max_bad_share: float = 1.0,
     cache: EmbeddingCache | None = None,
+    text: TextSettings | None = None,
 ) -> EmbeddedPairs:
     """Embed the sentences and, over windows spread evenly, the clips of some pairs.
 
@@ -80,6 +82,7 @@ def embed_pairs(
         decoder: Reads the videos, ahead of the model.
         max_bad_share: Share of the clips that may be bad; 1 never stops.
         cache: Keeps the embeddings of windows; what it knows is not decoded. None keeps nothing.
+        text: How sentences are read; None as the model says.
 
     Returns:
         The embeddings and the pairs that had to be left out. C and N are 0 if no video could be read.
@@ -108,7 +111,7 @@ def embed_pairs(
     return EmbeddedPairs(
         pairs=kept,
         video=np.stack(means) if means else np.zeros((0, embedder.clip_encoder.dim), dtype=np.float32),
-        text=_embed_sentences(embedder, [pair.text for pair in kept]),
+        text=_embed_sentences(embedder, [pair.text for pair in kept], text or TextSettings()),
         clip_of_text=np.array([row_of_moment[_moment(pair)] for pair in kept], dtype=np.int64),
         missing=tuple(
             MissingPair(pair, reasons[_moment(pair)]) for pair in pairs if _moment(pair) in reasons
@@ -128,7 +131,11 @@ def _mean_of_windows(vectors: npt.NDArray[np.float32], similarity: Similarity) -
     return mean
 
 
-def _embed_sentences(embedder: Embedder, sentences: Sequence[str]) -> npt.NDArray[np.float32]:
+def _embed_sentences(
+    embedder: Embedder, sentences: Sequence[str], settings: TextSettings
+) -> npt.NDArray[np.float32]:
+    if not settings.is_own:
+        return encode_sentences(embedder.model, sentences, settings=settings, dtype=embedder.dtype)
     starts = range(0, max(1, len(sentences)), SENTENCES_PER_BATCH)
     return np.concatenate(
         [embedder.embed_text(sentences[start : start + SENTENCES_PER_BATCH]) for start in starts]

@@ -15,7 +15,6 @@ from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
 from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
 from narravid.evaluation.feature_retrieval import embed_feature_pairs
 from narravid.evaluation.pairs import RetrievalPair
-from narravid.evaluation.sentences import encode_sentences
 from narravid.evaluation.session import EvaluationSession
 from narravid.inference.embedder import Embedder
 from narravid.protocols import FeatureDualEncoder
@@ -140,15 +139,12 @@ def embed_on_pixels(
         decoder=session.decoder,
         max_bad_share=session.max_bad_share,
         cache=session.cache,
+        text=protocol.text,
     )
     if not embedded.pairs:
         first = embedded.missing[0]
         raise NarravidError(f"none of {len(pairs)} pairs could be read; {first.pair.path}: {first.reason}")
-    if protocol.text.is_own:
-        return embedded
-    sentences = [pair.text for pair in embedded.pairs]
-    text = encode_sentences(model, sentences, settings=protocol.text, dtype=session.dtype)
-    return replace(embedded, text=text)
+    return embedded
 
 
 def embed_on_features(
