@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from narravid.evaluation.picture_parts import MAX_LABELLED, SERIES_COLOURS, new_axes, png
+from narravid.evaluation.result_pictures import confusion_matrix, rank_histogram, score_timeline
 
-__all__ = ["bar_chart", "curves", "frame_strip", "heat_map"]
-
-SERIES_COLOURS = ("#1f6fb2", "#d9822b", "#8a8f98", "#3c8f5a", "#a8498f")
-DOTS_PER_INCH = 110
-MAX_LABELLED = 40
+__all__ = [
+    "bar_chart",
+    "confusion_matrix",
+    "curves",
+    "frame_strip",
+    "heat_map",
+    "rank_histogram",
+    "score_timeline",
+]
 
 
 def curves(
@@ -46,7 +48,7 @@ def curves(
     """
     if not any(series.values()):
         raise ValueError("there is no point to draw a curve of")
-    figure, axes = _axes(7.2, 3.2)
+    figure, axes = new_axes(7.2, 3.2)
     for colour, (name, points) in zip(_colours(len(series)), series.items(), strict=True):
         if points:
             x, y = zip(*points, strict=True)
@@ -55,7 +57,7 @@ def curves(
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def bar_chart(groups: Mapping[str, Mapping[str, float]], *, y_label: str) -> bytes:
@@ -76,7 +78,7 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], *, y_label: str) -> byt
         raise ValueError(
             f"every series needs the same groups, got { {name: list(v) for name, v in groups.items()} }"
         )
-    figure, axes = _axes(7.2, 2.9)
+    figure, axes = new_axes(7.2, 2.9)
     width = 0.8 / len(groups)
     places = np.arange(len(names))
     for number, (colour, (series, values)) in enumerate(
@@ -92,7 +94,7 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], *, y_label: str) -> byt
     axes.set_ylim(0, 128)
     axes.set_yticks(range(0, 101, 20))
     axes.legend(frameon=False, ncols=len(groups), loc="upper right", fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def heat_map(
@@ -123,13 +125,13 @@ def heat_map(
         )
     labelled = max(values.shape) <= MAX_LABELLED
     size = min(14.0, max(5.0, 0.26 * max(values.shape))) if labelled else 7.5
-    figure, axes = _axes(size + (2.2 if labelled else 0.8), size * values.shape[0] / values.shape[1] + 1.0)
+    figure, axes = new_axes(size + (2.2 if labelled else 0.8), size * values.shape[0] / values.shape[1] + 1.0)
     image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest")
     if labelled:
         axes.set_xticks(range(values.shape[1]), column_labels, rotation=90, fontsize=7)
         axes.set_yticks(range(values.shape[0]), row_labels, fontsize=7)
     figure.colorbar(image, ax=axes, label=value_label, shrink=0.8)
-    return _png(figure)
+    return png(figure)
 
 
 def frame_strip(frames: torch.Tensor, *, num_shown: int = 4, height_pixels: int = 72) -> bytes:
@@ -156,18 +158,5 @@ def frame_strip(frames: torch.Tensor, *, num_shown: int = 4, height_pixels: int 
     return buffer.getvalue()
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
 def _colours(count: int) -> list[str]:
     return [SERIES_COLOURS[number % len(SERIES_COLOURS)] for number in range(count)]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
-    return buffer.getvalue()

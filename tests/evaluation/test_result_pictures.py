@@ -1,0 +1,98 @@
+"""Pictures of results: what is drawn where, and what cannot be drawn."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from narravid.evaluation.pictures import confusion_matrix, rank_histogram, score_timeline
+from narravid.types import Span
+
+
+def pixels(data: bytes) -> np.ndarray:
+    assert data.startswith(b"\x89PNG")
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def count(picture: np.ndarray, colour: str) -> int:
+    wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return int((np.abs(picture - wanted).max(axis=2) <= 3).sum())
+
+
+def test_bars_of_ranks_are_as_large_as_the_shares():
+    all_first = pixels(rank_histogram(np.ones(50), gallery_size=100))
+    all_last = pixels(rank_histogram(np.full(50, 100.0), gallery_size=100))
+    half = pixels(rank_histogram(np.repeat([1.0, 100.0], 25), gallery_size=100))
+    blue = [count(picture, "#1f6fb2") for picture in (all_first, all_last, half)]
+    assert blue[0] == pytest.approx(blue[1], rel=0.1)
+    assert blue[2] == pytest.approx(blue[0], rel=0.15)
+    _, columns = np.nonzero((np.abs(all_first - [0x1F, 0x6F, 0xB2]).max(axis=2) <= 3)[60:])
+    assert columns.max() < all_first.shape[1] / 3  # the first bar is on the left
+
+
+def test_ranks_outside_the_gallery_are_refused():
+    for ranks in ([], [0.5], [11.0]):
+        with pytest.raises(ValueError, match="from 1 to gallery_size=10"):
+            rank_histogram(np.array(ranks), gallery_size=10)
+    assert pixels(rank_histogram(np.array([1.0]), gallery_size=1)).size
+
+
+@pytest.mark.parametrize("num_classes", [2, 16, 41, 400])
+def test_a_matrix_of_any_size_shows_its_diagonal(num_classes):
+    labels = [f"a class of things ${number}" for number in range(num_classes)]
+    counts = 7 * np.eye(num_classes, dtype=int)
+    picture = pixels(confusion_matrix(counts, labels=labels))
+    empty = pixels(confusion_matrix(np.zeros_like(counts), labels=labels))
+    assert picture.shape == empty.shape
+    assert max(picture.shape) < 2200
+    dark = count(picture, "#08306b") - count(empty, "#08306b")  # 100 % of the row
+    side = np.sqrt(num_classes * max(dark, 0))
+    assert 250 < side < picture.shape[0]  # C dark cells of (side / C)² pixels
+
+
+def test_a_matrix_that_does_not_fit_its_labels_is_refused():
+    with pytest.raises(ValueError, match="does not fit 3 labels"):
+        confusion_matrix(np.eye(2, dtype=int), labels=["a", "b", "c"])
+    with pytest.raises(ValueError, match="does not fit 0 labels"):
+        confusion_matrix(np.zeros((0, 0), dtype=int), labels=[])
+
+
+def test_a_timeline_marks_what_was_chosen_in_its_row():
+    scores = np.zeros((3, 50))
+    scores[1, 10] = np.nan
+
+    def draw(chosen):
+        spans = [[Span(5, 10)], [], [Span(0, 3), Span(20, 30)]]
+        return pixels(
+            score_timeline(scores, row_labels=["a", "b", "c"], true_spans=spans, chosen_seconds=chosen)
+        )
+
+    def place_of_mark(row):
+        chosen = [None, None, None]
+        chosen[row] = 40.0
+        marked, bare = draw(chosen), draw(None)
+        area = marked[60:]  # below the legend
+        assert count(bare[60:], "#ff5a36") == 0
+        rows, columns = np.nonzero(np.abs(area - [0xFF, 0x5A, 0x36]).max(axis=2) <= 3)
+        return rows.mean(), columns.mean() / marked.shape[1]
+
+    places = [place_of_mark(row) for row in range(3)]
+    assert places[0][0] < places[1][0] < places[2][0]
+    assert len({round(column, 2) for _, column in places}) == 1
+    assert 0.6 < places[0][1] < 0.85  # 40 s of 50
+
+
+def test_timelines_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="do not fit"):
+        score_timeline(np.zeros((2, 5)), row_labels=["a"], true_spans=[[]])
+    with pytest.raises(ValueError, match="do not fit"):
+        score_timeline(np.zeros((1, 5)), row_labels=["a"], true_spans=[[]], chosen_seconds=[])
+    with pytest.raises(ValueError, match="do not fit"):
+        score_timeline(np.zeros((1, 0)), row_labels=["a"], true_spans=[[]])
+    nothing = score_timeline(np.full((1, 5), np.nan), row_labels=["a $x"], true_spans=[[]], title="$ 5")
+    assert pixels(nothing).size
+    many = score_timeline(np.zeros((200, 5)), row_labels=["a"] * 200, true_spans=[[]] * 200)
+    assert pixels(many).shape[0] < 3000
