@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from narravid.models.cpd_text import DistilBERTTower, DistilBERTTowerConfig
+from narravid.models.inference_form import HasInferenceForm
 from narravid.models.resnet3d import ResNet3D, ResNet3DConfig
 from narravid.models.similarity import compare
 from narravid.models.weights_hash import WeightsHash
@@ -63,7 +64,7 @@ class CPDConfig:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
 
-class CPDDualEncoder(nn.Module):
+class CPDDualEncoder(HasInferenceForm):
     """3-D ResNet and DistilBERT with their word pieces and clip specification; a `PixelDualEncoder`.
 
     Embeddings are L2-normalised, as the published ones; those of float64 weights are float64.

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from narravid.config import check_choices
+from narravid.models.inference_form import HasInferenceForm
 from narravid.models.s3d import S3D, S3DConfig
 from narravid.models.similarity import compare
 from narravid.models.text_encoders import SentenceTower, SentenceTowerConfig
@@ -64,7 +65,7 @@ class S3DDualEncoderConfig:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
 
 
-class S3DDualEncoder(nn.Module):
+class S3DDualEncoder(HasInferenceForm):
     """S3D and sentence tower with their vocabulary and clip specification; a `PixelDualEncoder`.
 
     Embeddings come as the towers give them; `similarity` says how to compare them, `similarity_matrix` does.

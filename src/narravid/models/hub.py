@@ -134,9 +134,11 @@ def save_model(
         readme: Text of a README.md to put in.
 
     Raises:
-        ValueError: If the model is of no known family, or other files are in the way.
+        ValueError: If the model is of no known family or an inference form, or other files are in the way.
     """
     name, _ = family_of(model)
+    if getattr(model, "is_inference_form", False):
+        raise ValueError("an inference form cannot be saved; save the model that it was made of")
     if folder.exists() and not _replaceable(folder):
         raise ValueError(f"{folder} exists and is no model folder; choose another place for the model")
 

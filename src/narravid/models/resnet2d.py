@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from narravid.extras import import_extra
+from narravid.models.inference_form import HasInferenceForm
 from narravid.models.weights_hash import WeightsHash
 from narravid.types import ClipSpec
 from narravid.video.transforms import normalise, to_unit_float
@@ -67,7 +68,7 @@ class ResNet2DConfig:
             raise ValueError(f"clip_spec must have one frame, got {self.clip_spec.num_frames}")
 
 
-class ResNet2DExtractor(nn.Module):
+class ResNet2DExtractor(HasInferenceForm):
     """Features of single frames; a `FeatureExtractor`.
 
     Extraction L2-normalises what `video_features` or `frame_features` give.

@@ -140,12 +140,15 @@ class PlainStem(nn.Module):
         self.conv1 = nn.Conv3d(3, out_channels, (3, 7, 7), stride=2, padding=(1, 3, 3), bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """(B, 3, T, H, W) to (B, T', H', W', C), each size halved and rounded up."""
-        # The three frames under the kernel become channels (frame, colour) of one picture.
+    def pictures(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) to (B, T', H, W, 9): the frames under the kernel as channels (frame, colour)."""
         num_frames = clips.shape[2]
         x = F.pad(clips.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, 1, num_frames % 2))
-        x = torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], dim=-1)
+        return torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], dim=-1)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) to (B, T', H', W', C), each size halved and rounded up."""
+        x = self.pictures(clips)
         weight = self.conv1.weight.transpose(1, 2).flatten(1, 2)
         y = convolve_norm_relu(frames_view(x), weight, self.bn1, stride=2, padding=(3, 3))
         return video_from_frames(y, clips.shape[0])
@@ -164,8 +167,8 @@ class SpaceToDepthStem(nn.Module):
         self.conv1 = nn.Conv3d(24, out_channels, (2, 4, 4), padding=(1, 2, 2), bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """(B, 3, T, H, W) to (B, T / 2, H / 2, W / 2, C).
+    def pictures(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) to (B, T / 2, H / 2 + 3, W / 2 + 3, 48): the blocks of two time steps as channels.
 
         Raises:
             ValueError: If T, H or W is odd.
@@ -185,10 +188,17 @@ class SpaceToDepthStem(nn.Module):
         # Channels in the order (frame, row, column, colour), slowest first.
         x = blocks.permute(0, 2, 4, 6, 3, 5, 7, 1).flatten(4)
         x = F.pad(x, (0, 0, 1, 2, 1, 2, 0, 1))
-        # The two time steps under the kernel become channels of one picture.
-        x = torch.cat([x[:, :-1], x[:, 1:]], dim=-1)
+        return torch.cat([x[:, :-1], x[:, 1:]], dim=-1)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, 3, T, H, W) to (B, T / 2, H / 2, W / 2, C).
+
+        Raises:
+            ValueError: If T, H or W is odd.
+        """
+        x = self.pictures(clips)
         weight = self.conv1.weight.transpose(1, 2).flatten(1, 2)
-        return video_from_frames(convolve_norm_relu(frames_view(x), weight, self.bn1), batch)
+        return video_from_frames(convolve_norm_relu(frames_view(x), weight, self.bn1), clips.shape[0])
 
 
 class SelfGating(nn.Module):

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from narravid.models.inference_form import HasInferenceForm
 from narravid.models.similarity import compare
 from narravid.models.viclip_towers import TextTower, TextTowerConfig, VideoTower, VideoTowerConfig
 from narravid.models.weights_hash import WeightsHash
@@ -73,7 +74,7 @@ class ViCLIPConfig:
             raise ValueError(f"temperature must lie within [{lowest}, {highest}], got {self.temperature}")
 
 
-class ViCLIP(nn.Module):
+class ViCLIP(HasInferenceForm):
     """Video and text tower with their tokenizer and clip specification; a `PixelDualEncoder`.
 
     Embeddings come as the towers give them; cosine compares them.

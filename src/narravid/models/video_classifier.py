@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from narravid.models.cpd import FINE_TUNING_CLIPS
+from narravid.models.inference_form import HasInferenceForm
 from narravid.models.resnet3d import ResNet3D, ResNet3DConfig
 from narravid.models.resnext3d import ResNeXt3D, ResNeXt3DConfig
 from narravid.models.weights_hash import WeightsHash
@@ -113,7 +114,7 @@ class ClassifierConfig(Protocol):
         """Share of the features dropped in training."""
 
 
-class VideoClassifier(nn.Module):
+class VideoClassifier(HasInferenceForm):
     """A trunk with a linear classifier; a `FeatureExtractor`. What float64 weights give is float64.
 
     Args:
