@@ -37,7 +37,7 @@ class OwnRetrieval(RetrievalProtocol):
             model = session.feature_dual_encoder()
             tracks = self.tracks(model.feature_spec)
             named = [FeaturePair(Path(pair.path).stem, pair.text, pair.span) for pair in pairs]
-            embedded, card = embed_on_features(session, self, named, tracks), self.feature_card(model)
+            embedded, card = embed_on_features(session, self, named, tracks=tracks), self.feature_card(model)
         else:
             embedded = embed_on_pixels(session, self, pairs)
             card = self.pixel_card(session.pixel_dual_encoder())

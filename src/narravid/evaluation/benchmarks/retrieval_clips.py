@@ -76,32 +76,35 @@ def embed_listed(
         model = session.feature_dual_encoder()
         tracks = protocol.tracks(model.feature_spec)
         pairs = [FeaturePair(pair.name, pair.text, pair.span) for pair in listed]
-        embedded = embed_on_features(session, protocol, pairs, tracks)
+        embedded = embed_on_features(session, protocol, pairs, tracks=tracks)
         return _with_videos(embedded, listed, videos), protocol.feature_card(model)
     _refuse_features_model(session)
     if videos is None:
         raise ConfigError("name the folder of the videos with --videos", key="videos")
+    there, missing = _find_videos(listed, videos)
+    embedded = embed_on_pixels(session, protocol, there)
+    embedded = replace(embedded, missing=(*missing, *embedded.missing))
+    return embedded, protocol.pixel_card(session.pixel_dual_encoder())
+
+
+def _find_videos(listed: Sequence[ListedPair], videos: Path) -> tuple[list[RetrievalPair], list[MissingPair]]:
+    """The pairs whose video is there, and those whose video is not."""
     found = locate_videos(videos, listed)
     absent = {video.index: video.reason for video in found.missing}
-    there = [
-        RetrievalPair(str(path), pair.text, pair.span)
-        for path, pair in zip(found.paths, listed, strict=True)
-        if path is not None
-    ]
+    there, missing = [], []
+    for number, (path, pair) in enumerate(zip(found.paths, listed, strict=True)):
+        if path is not None:
+            there.append(RetrievalPair(str(path), pair.text, pair.span))
+        else:
+            wanted = RetrievalPair(str(videos / pair.places[0]), pair.text, pair.span)
+            missing.append(MissingPair(wanted, absent[number]))
     if not there:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in found.num_missing.items())
         raise NarravidError(
             f"none of {len(listed)} clips has a video in {videos}: {reasons}; the first should be "
             f"{listed[0].places[0]} with a video's suffix"
         )
-    embedded = embed_on_pixels(session, protocol, there)
-    missing = tuple(
-        MissingPair(RetrievalPair(str(videos / pair.places[0]), pair.text, pair.span), absent[number])
-        for number, pair in enumerate(listed)
-        if number in absent
-    )
-    embedded = replace(embedded, missing=missing + embedded.missing)
-    return embedded, protocol.pixel_card(session.pixel_dual_encoder())
+    return there, missing
 
 
 def embed_on_pixels(
@@ -151,6 +154,7 @@ def embed_on_features(
     session: EvaluationSession,
     protocol: RetrievalProtocol,
     pairs: Sequence[FeaturePair],
+    *,
     tracks: FeatureTracks,
 ) -> EmbeddedPairs:
     """Embed the features of clips and the sentences for them.

@@ -99,9 +99,10 @@ def _measures(
         )
         for depth in DEPTHS
     ]
+    outcomes = {"MedR": Outcomes("median", ranks, units), "MeanR": Outcomes("mean", ranks, units)}
     places = [
-        Measure.of(name, Outcomes(statistic, ranks, units), kind="rank", chance=level.get(name), seed=seed)
-        for name, statistic in (("MedR", "median"), ("MeanR", "mean"))
+        Measure.of(name, outcome, kind="rank", chance=level.get(name), seed=seed)
+        for name, outcome in outcomes.items()
     ]
     return (*shares, *places)
 

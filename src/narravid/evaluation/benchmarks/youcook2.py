@@ -72,7 +72,7 @@ class Youcook2(RetrievalProtocol):
     def _run_on_pickle(self, session: EvaluationSession, path: Path) -> BenchmarkResult:
         model = session.feature_dual_encoder()
         pairs, tracks = _unpacked(path, model.feature_spec)
-        embedded = embed_on_features(session, self, pairs, tracks)
+        embedded = embed_on_features(session, self, pairs, tracks=tracks)
         data = RetrievalData(
             self.name, "YouCook2 validation", {"features": path}, "validation clips of HowTo100M's repository"
         )
