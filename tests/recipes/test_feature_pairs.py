@@ -10,7 +10,7 @@ import pytest
 
 from narravid.data.feature_clips import FeaturePair
 from narravid.data.feature_files import FolderTracks
-from narravid.errors import ConfigError
+from narravid.errors import AnnotationError, ConfigError
 from narravid.recipes.feature_pairs import FeatureFiles, read_feature_pairs
 from narravid.types import FeatureSpec, Span
 
@@ -82,7 +82,7 @@ def test_youcook2_as_table_as_document_and_with_its_features(tmp_path, files):
     data = read(packed, "youcook2-features", FeatureFiles())
     assert [(pair.name, pair.text) for pair in data.items] == [("c#0", "stir"), ("c#1", "boil")]
     assert data.tracks.read("c#1")[0].steps.tolist() == [[0, 1, 2, 3]]
-    with pytest.raises(ConfigError, match=r"clip c has features of \[4, 3\], the model takes \[9, 3\]"):
+    with pytest.raises(AnnotationError, match=r"clip c has features of \[4, 3\], the model takes \[9, 3\]"):
         read_feature_pairs(
             packed,
             "youcook2-features",

@@ -6,17 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
-import torch
-
 from narravid.config import check_choices
 from narravid.data.annotations.lsmdc import read_lsmdc
 from narravid.data.annotations.msrvtt import read_msrvtt, read_msrvtt_pairs
 from narravid.data.annotations.subsets import Subset
 from narravid.data.annotations.youcook2 import read_youcook2, read_youcook2_clips
-from narravid.data.annotations.youcook2_features import read_youcook2_features
 from narravid.data.feature_clips import FeaturePair
-from narravid.data.feature_files import FeatureFolder, FolderTracks, MemoryTracks
-from narravid.data.featured import FeatureTrack
+from narravid.data.feature_files import FeatureFolder, FolderTracks
+from narravid.data.packed_features import read_packed_features
 from narravid.errors import ConfigError
 from narravid.evaluation.pairs import read_pairs_csv
 from narravid.recipes.feature_data import FeatureData, existing
@@ -119,12 +116,12 @@ def read_feature_pairs(
         The pairs in the order of the list.
 
     Raises:
-        AnnotationError: If the list has a fault.
-        ConfigError: If a folder is not there, or the list is empty or has features of other sizes.
+        AnnotationError: If the list has a fault, or holds features of other sizes.
+        ConfigError: If a folder is not there, or the list is empty.
     """
     _Chosen(kind, subset)
     if kind == "youcook2-features":
-        return _packed_pairs(path, spec, key)
+        return FeatureData(*read_packed_features(path, spec))
     pairs = _listed_pairs(path, kind, subset)
     if not pairs:
         raise ConfigError(f"{path} has no clip of the subset {subset!r}", key=key)
@@ -150,21 +147,3 @@ def _listed_pairs(path: Path, kind: PairKind, subset: Subset) -> list[FeaturePai
             for caption in cooked.captions
         ]
     return [FeaturePair(clip.video_id, clip.text, clip.span) for clip in read_youcook2_clips(path)]
-
-
-def _packed_pairs(path: Path, spec: FeatureSpec, key: str) -> FeatureData:
-    pairs, tracks = [], {}
-    for number, clip in enumerate(read_youcook2_features(path)):
-        vectors = (clip.features_2d, clip.features_3d)
-        if tuple(len(vector) for vector in vectors) != spec.dims:
-            raise ConfigError(
-                f"{path}: clip {clip.clip_id} has features of {[len(vector) for vector in vectors]}, the"
-                f" model takes {list(spec.dims)}",
-                key=key,
-            )
-        name = f"{clip.clip_id}#{number}"  # an id may name several clips
-        tracks[name] = tuple(FeatureTrack(torch.from_numpy(vector)[None], 1.0) for vector in vectors)
-        pairs.append(FeaturePair(name, clip.text))
-    if not pairs:
-        raise ConfigError(f"{path} holds no clip", key=key)
-    return FeatureData(pairs, MemoryTracks(tracks))

@@ -11,21 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import torch
-
 from narravid.data.annotations.youcook2 import read_youcook2_clips
-from narravid.data.annotations.youcook2_features import read_youcook2_features
-from narravid.data.feature_clips import FeaturePair
-from narravid.data.feature_files import MemoryTracks
-from narravid.data.featured import FeatureTrack
-from narravid.errors import AnnotationError
+from narravid.data.packed_features import read_packed_features
 from narravid.evaluation.benchmarks.annotation_place import find_annotations
 from narravid.evaluation.benchmarks.retrieval_clips import ListedPair, embed_listed, embed_on_features
 from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
 from narravid.evaluation.benchmarks.retrieval_result import RetrievalData, retrieval_result
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
-from narravid.types import FeatureSpec
 
 __all__ = ["Youcook2"]
 
@@ -71,28 +64,10 @@ class Youcook2(RetrievalProtocol):
 
     def _run_on_pickle(self, session: EvaluationSession, path: Path) -> BenchmarkResult:
         model = session.feature_dual_encoder()
-        pairs, tracks = _unpacked(path, model.feature_spec)
+        pairs, tracks = read_packed_features(path, model.feature_spec)
         embedded = embed_on_features(session, self, pairs, tracks=tracks)
         data = RetrievalData(
             self.name, "YouCook2 validation", {"features": path}, "validation clips of HowTo100M's repository"
         )
         card = self.feature_card(model)
         return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
-
-
-def _unpacked(path: Path, spec: FeatureSpec) -> tuple[list[FeaturePair], MemoryTracks]:
-    pairs, tracks = [], {}
-    for number, clip in enumerate(read_youcook2_features(path)):
-        vectors = (clip.features_2d, clip.features_3d)
-        if tuple(len(vector) for vector in vectors) != spec.dims:
-            raise AnnotationError(
-                path,
-                f"clip {clip.clip_id} has features of {[len(vector) for vector in vectors]}, the model takes "
-                f"{list(spec.dims)}",
-            )
-        name = f"{clip.clip_id}#{number}"  # an id may name several clips
-        tracks[name] = tuple(FeatureTrack(torch.from_numpy(vector)[None], 1.0) for vector in vectors)
-        pairs.append(FeaturePair(name, clip.text))
-    if not pairs:
-        raise AnnotationError(path, "holds no clip")
-    return pairs, MemoryTracks(tracks)
