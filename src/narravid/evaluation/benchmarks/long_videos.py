@@ -28,9 +28,19 @@ def window_spec(own: ClipSpec, *, num_frames: int | None, fps: float | None) -> 
         own: What the model wants.
         num_frames: Frames of a window; None as the model says.
         fps: Frames per second; None as the model says.
+
+    Returns:
+        The specification, cropped at the centre.
+
+    Raises:
+        ValueError: If a number is not positive.
     """
-    changed: ClipSpec = replace(own, num_frames=num_frames or own.num_frames, fps=fps or own.fps)
-    return replace(changed, crop="center")
+    return replace(
+        own,
+        num_frames=own.num_frames if num_frames is None else num_frames,
+        fps=own.fps if fps is None else fps,
+        crop="center",
+    )
 
 
 def encode_in_parts(

@@ -1,0 +1,165 @@
+"""CrossTask's result: both measures with their intervals, a table per task, timelines, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from narravid.evaluation.benchmarks.crosstask_examples import step_examples, timelines
+from narravid.evaluation.benchmarks.crosstask_scores import FoundVideo, JudgedSegment, ScoredVideo
+from narravid.evaluation.benchmarks.protocol_card import protocol_card
+from narravid.evaluation.published import PUBLISHED
+from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MissingItem
+from narravid.evaluation.session import EvaluationSession
+from narravid.metrics.outcomes import Outcomes, statistic
+from narravid.metrics.placement_chance import random_placements
+
+__all__ = ["CrossTaskFindings", "crosstask_result"]
+
+AVERAGE_RECALL = "crosstask_average_recall"
+SEGMENT_ACCURACY = "crosstask_segment_accuracy"
+
+
+@dataclass(eq=False)
+class CrossTaskFindings:
+    """What was found out about the videos.
+
+    Attributes:
+        videos: All whose file is there.
+        scored: Those whose steps were placed.
+        segments: The intervals that were judged.
+        galleries: The steps from which an interval of each task's number chooses.
+        reasons: What is wrong with a file, by its path.
+    """
+
+    videos: tuple[FoundVideo, ...]
+    scored: list[ScoredVideo] = field(default_factory=list)
+    segments: list[JudgedSegment] = field(default_factory=list)
+    galleries: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add_reasons(self, reasons: Mapping[str, str]) -> None:
+        """Note what is wrong with files; what is known already stays."""
+        self.reasons = {**reasons, **self.reasons}
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One step of a video or one interval: its share of a hit, what chance has of it, and whose it is."""
+
+    value: float
+    chance: float
+    unit: str
+    task: str
+
+
+def crosstask_result(
+    session: EvaluationSession,
+    findings: CrossTaskFindings,
+    *,
+    missing: Sequence[MissingItem],
+    source: Path,
+    card: Mapping[str, Any],
+) -> BenchmarkResult:
+    """Put together everything that is to be told.
+
+    Args:
+        session: The run.
+        findings: What was found out; at least one video or interval.
+        missing: Videos that are not there, or not annotated.
+        source: The annotations.
+        card: What the numbers depend on.
+
+    Returns:
+        The result.
+    """
+    parts = {
+        AVERAGE_RECALL: list(_step_items(findings.scored)),
+        SEGMENT_ACCURACY: list(_segment_items(findings)),
+    }
+    parts = {name: items for name, items in parts.items() if items}
+    best, worst = step_examples(findings.scored)
+    bad = [MissingItem(path, reason) for path, reason in findings.reasons.items()]
+    return BenchmarkResult(
+        benchmark="crosstask",
+        title="CrossTask",
+        measures=tuple(_measure(name, items, session.seed) for name, items in parts.items()),
+        further={
+            f"{name} by task": tuple(
+                _measure(task, [item for item in items if item.task == task], session.seed)
+                for task in dict.fromkeys(item.task for item in items)
+            )
+            for name, items in parts.items()
+        },
+        card=protocol_card(session, "crosstask", files=_files(source), **_counts(findings), **card),
+        coverage=Coverage(
+            unit="videos",
+            num_expected=len(findings.videos) + len(missing),
+            num_measured=len(findings.videos) - len({item.path for item in bad}),
+            missing=(*missing, *bad),
+        ),
+        published=PUBLISHED.get("crosstask", ()),
+        plots=timelines(findings.scored),
+        best=best,
+        worst=worst,
+    )
+
+
+def _measure(name: str, items: Sequence[_Item], seed: int) -> Measure:
+    def outcomes(values: Iterable[float]) -> Outcomes:
+        return Outcomes(
+            "mean",
+            np.array(list(values)),
+            tuple(item.unit for item in items),
+            groups=tuple(item.task for item in items),
+        )
+
+    chance = statistic(outcomes(item.chance for item in items))
+    return Measure.of(name, outcomes(item.value for item in items), kind="share", chance=chance, seed=seed)
+
+
+def _step_items(scored: Sequence[ScoredVideo]) -> Iterable[_Item]:
+    for one in scored:
+        is_annotated = one.placed.is_annotated
+        chance = (random_placements(*is_annotated.shape) * is_annotated).sum(dim=0).tolist()
+        task = one.video.listed.task.title
+        for step, found in enumerate(one.placed.found.tolist()):
+            if is_annotated[:, step].any():
+                yield _Item(found, chance[step], one.video.listed.name, task)
+
+
+def _segment_items(findings: CrossTaskFindings) -> Iterable[_Item]:
+    for segment in findings.segments:
+        listed = segment.video.listed
+        chance = 1 / len(findings.galleries[listed.task.task_id])
+        yield _Item(segment.hit, chance, listed.name, listed.task.title)
+
+
+def _files(source: Path) -> dict[str, Path]:
+    """The files of the annotations that are hashed: of the release its lists."""
+    if source.is_file():
+        return {"annotations": source}
+    lists = {name: source / name for name in ("tasks_primary.txt", "videos_val.csv")}
+    return {"annotations": source, **lists}
+
+
+def _counts(findings: CrossTaskFindings) -> dict[str, Any]:
+    """How much each measure is about."""
+    return {
+        "num_test_videos": len(findings.videos),
+        "average_recall_of": {
+            "tasks": len({one.video.listed.task.task_id for one in findings.scored}),
+            "videos": len(findings.scored),
+            "steps": sum(int(one.placed.is_annotated.any(dim=0).sum()) for one in findings.scored),
+        },
+        "segment_accuracy_of": {
+            "tasks": len({one.video.listed.task.task_id for one in findings.segments}),
+            "videos": len({one.video.listed.name for one in findings.segments}),
+            "intervals": len(findings.segments),
+            "gallery_sizes": {task: len(texts) for task, texts in findings.galleries.items()},
+        },
+    }
