@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from narravid.data.annotations.video_places import locate_videos
 from narravid.data.feature_clips import FeaturePair
 from narravid.data.feature_files import FeatureTracks, FolderTracks
@@ -20,7 +22,7 @@ from narravid.inference.embedder import Embedder
 from narravid.protocols import FeatureDualEncoder
 from narravid.types import Span
 
-__all__ = ["ListedPair", "embed_listed", "embed_on_features", "embed_on_pixels"]
+__all__ = ["ListedPair", "embed_listed", "embed_on_features", "embed_on_pixels", "one_entry_per_row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def embed_listed(
         videos: The benchmark's folder; with features only to show examples.
 
     Returns:
-        The embeddings, and what the protocol card says of them.
+        The embeddings, one gallery entry for each row of the list, and what the protocol card says of them.
 
     Raises:
         AnnotationError: If the list is empty.
@@ -77,14 +79,23 @@ def embed_listed(
         tracks = protocol.tracks(model.feature_spec)
         pairs = [FeaturePair(pair.name, pair.text, pair.span) for pair in listed]
         embedded = embed_on_features(session, protocol, pairs, tracks=tracks)
-        return _with_videos(embedded, listed, videos), protocol.feature_card(model)
+        return one_entry_per_row(_with_videos(embedded, listed, videos)), protocol.feature_card(model)
     _refuse_features_model(session)
     if videos is None:
         raise ConfigError("name the folder of the videos with --videos", key="videos")
     there, missing = _find_videos(listed, videos)
     embedded = embed_on_pixels(session, protocol, there)
     embedded = replace(embedded, missing=(*missing, *embedded.missing))
-    return embedded, protocol.pixel_card(session.pixel_dual_encoder())
+    return one_entry_per_row(embedded), protocol.pixel_card(session.pixel_dual_encoder())
+
+
+def one_entry_per_row(embedded: EmbeddedPairs) -> EmbeddedPairs:
+    """The same with a gallery entry for each row of the list, as the published programs count.
+
+    YouCook2's list has one clip twice, with two sentences: its two entries tie.
+    """
+    rows = embedded.clip_of_text
+    return replace(embedded, video=embedded.video[rows], clip_of_text=np.arange(len(rows)))
 
 
 def _find_videos(listed: Sequence[ListedPair], videos: Path) -> tuple[list[RetrievalPair], list[MissingPair]]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from narravid.evaluation.benchmarks.protocol_card import protocol_card
-from narravid.evaluation.benchmarks.retrieval_scores import examples, measures, rank_pairs
+from narravid.evaluation.benchmarks.retrieval_scores import RankedPairs, examples, measures, rank_pairs
 from narravid.evaluation.embed import EmbeddedPairs
-from narravid.evaluation.pictures import rank_histogram
 from narravid.evaluation.published import PUBLISHED
 from narravid.evaluation.result import BenchmarkResult, Coverage, MissingItem
+from narravid.evaluation.result_pictures import rank_histogram
 from narravid.evaluation.session import EvaluationSession
 from narravid.types import Similarity
 
@@ -83,14 +83,18 @@ def retrieval_result(
             missing=tuple(MissingItem(item.pair.path, item.reason) for item in embedded.missing),
         ),
         published=PUBLISHED.get(data.benchmark, ()),
-        plots={
-            "ranks_text_to_video": rank_histogram(
-                ranked.text_to_video.ranks().numpy(), gallery_size=num_clips
-            ),
-            "ranks_video_to_text": rank_histogram(
-                ranked.video_to_text.ranks().numpy(), gallery_size=len(embedded.pairs)
-            ),
-        },
+        plots=_histograms(ranked),
         best=best,
         worst=worst,
     )
+
+
+def _histograms(ranked: RankedPairs) -> dict[str, bytes]:
+    """Both directions; the other way only where each clip has one sentence, which its bars of chance assume."""
+    num_texts, num_clips = len(ranked.embedded.pairs), len(ranked.embedded.video)
+    text_to_video = rank_histogram(ranked.text_to_video.ranks().numpy(), gallery_size=num_clips)
+    plots = {"ranks_text_to_video": text_to_video}
+    if num_texts == num_clips:
+        ranks = ranked.video_to_text.ranks().numpy()
+        plots["ranks_video_to_text"] = rank_histogram(ranks, gallery_size=num_texts)
+    return plots

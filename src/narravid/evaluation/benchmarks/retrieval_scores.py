@@ -108,7 +108,10 @@ def _measures(
 
 
 def clip_names(embedded: EmbeddedPairs) -> tuple[str, ...]:
-    """A name for each of the C clips: its file, and its span where it is a part of one."""
+    """A name for each of the C clips: its file, and its span where it is a part of one.
+
+    Two entries of one clip have one name, so that they are drawn together.
+    """
     first: dict[int, RetrievalPair] = {}
     for pair, row in zip(embedded.pairs, embedded.clip_of_text.tolist(), strict=True):
         first.setdefault(row, pair)

@@ -14,7 +14,12 @@ from typing import ClassVar
 from narravid.data.annotations.youcook2 import read_youcook2_clips
 from narravid.data.packed_features import read_packed_features
 from narravid.evaluation.benchmarks.annotation_place import find_annotations
-from narravid.evaluation.benchmarks.retrieval_clips import ListedPair, embed_listed, embed_on_features
+from narravid.evaluation.benchmarks.retrieval_clips import (
+    ListedPair,
+    embed_listed,
+    embed_on_features,
+    one_entry_per_row,
+)
 from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
 from narravid.evaluation.benchmarks.retrieval_result import RetrievalData, retrieval_result
 from narravid.evaluation.result import BenchmarkResult
@@ -58,14 +63,14 @@ class Youcook2(RetrievalProtocol):
             self.name,
             "YouCook2 validation",
             {"annotations": source},
-            "steps of validation videos; 3,350 as published",
+            "an entry for each row of the list; 3,350 as published",
         )
         return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
 
     def _run_on_pickle(self, session: EvaluationSession, path: Path) -> BenchmarkResult:
         model = session.feature_dual_encoder()
         pairs, tracks = read_packed_features(path, model.feature_spec)
-        embedded = embed_on_features(session, self, pairs, tracks=tracks)
+        embedded = one_entry_per_row(embed_on_features(session, self, pairs, tracks=tracks))
         data = RetrievalData(
             self.name, "YouCook2 validation", {"features": path}, "validation clips of HowTo100M's repository"
         )
