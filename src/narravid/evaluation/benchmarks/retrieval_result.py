@@ -90,7 +90,7 @@ def retrieval_result(
 
 
 def _histograms(ranked: RankedPairs) -> dict[str, bytes]:
-    """Both directions; the other way only where each clip has one sentence, which its bars of chance assume."""
+    """Both directions; the other way only where each clip has one sentence, as its bars of chance assume."""
     num_texts, num_clips = len(ranked.embedded.pairs), len(ranked.embedded.video)
     text_to_video = rank_histogram(ranked.text_to_video.ranks().numpy(), gallery_size=num_clips)
     plots = {"ranks_text_to_video": text_to_video}
