@@ -115,23 +115,16 @@ def fit_linear_probe(
         )
     mean, scale = _standardisation(features, counts) if standardised else _as_they_are(features.shape[1])
     machine = LinearSVC(C=cost, dual=False, max_iter=max_iterations)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        machine.fit((features - mean) / scale, labels, sample_weight=counts)
-    _warn_again(caught)
-    coefficients, intercepts = machine.coef_, machine.intercept_
-    if len(present) == 2:  # one hyperplane between the two
-        coefficients = np.concatenate([-coefficients, coefficients])
-        intercepts = np.concatenate([-intercepts, intercepts])
+    has_converged = _fit(machine, (features - mean) / scale, labels, counts=counts)
     weights, biases = np.zeros((num_classes, features.shape[1])), np.zeros(num_classes)
-    weights[present], biases[present] = coefficients, intercepts
+    weights[present], biases[present] = _hyperplanes(machine)
     return LinearProbe(
         weights=weights,
         biases=biases,
         seen=np.isin(np.arange(num_classes), present),
         mean=mean,
         scale=scale,
-        has_converged=not any(issubclass(one.category, ConvergenceWarning) for one in caught),
+        has_converged=has_converged,
         num_iterations=int(machine.n_iter_),
     )
 
@@ -187,8 +180,25 @@ def _as_they_are(feature_dim: int) -> tuple[DoubleArray, DoubleArray]:
     return np.zeros(feature_dim), np.ones(feature_dim)
 
 
-def _warn_again(caught: Sequence[warnings.WarningMessage]) -> None:
-    """Whatever else was said while fitting is not kept from the caller."""
+def _hyperplanes(machine: LinearSVC) -> tuple[DoubleArray, DoubleArray]:
+    """Weights and biases, one for each class that was seen; between two there is but one hyperplane."""
+    weights, biases = machine.coef_, machine.intercept_
+    if len(machine.classes_) == 2:
+        return np.concatenate([-weights, weights]), np.concatenate([-biases, biases])
+    return weights, biases
+
+
+def _fit(
+    machine: LinearSVC, features: DoubleArray, labels: npt.NDArray[np.integer], *, counts: DoubleArray
+) -> bool:
+    """Fit a machine; whether it converged. Whatever else was said meanwhile is not kept from the caller."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        machine.fit(features, labels, sample_weight=counts)
+    has_converged = True
     for one in caught:
-        if not issubclass(one.category, ConvergenceWarning):
+        if issubclass(one.category, ConvergenceWarning):
+            has_converged = False
+        else:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return has_converged

@@ -1,0 +1,109 @@
+"""Fine-tuned classifiers on UCF101, HMDB51 and labelled videos of one's own.
+
+Soomro et al. 2012, arXiv 1212.0402; Kuehne et al., ICCV 2011.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from narravid.evaluation.benchmarks.action_lists import Dataset
+from narravid.evaluation.benchmarks.action_sources import (
+    Split,
+    check_splits,
+    find_own,
+    find_published,
+)
+from narravid.evaluation.benchmarks.classifying import ClassifierProtocol, classifier_result
+from narravid.evaluation.result import BenchmarkResult
+from narravid.evaluation.session import EvaluationSession
+
+__all__ = ["Hmdb51Finetuned", "OwnClassifier", "Ucf101Finetuned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PublishedFinetuned(ClassifierProtocol):
+    """A fine-tuned classifier on a data set of three splits."""
+
+    dataset: ClassVar[Dataset]
+    name: ClassVar[str]
+
+    videos: Path
+    annotations: Path | None = None
+    split: Split = 1
+    models_of_splits_2_and_3: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_splits((self.split,))
+        if self.models_of_splits_2_and_3 and (self.split, len(self.models_of_splits_2_and_3)) != (1, 2):
+            raise ValueError(
+                "for the mean of three splits give the model of split 1 as the model, and two models of "
+                f"splits 2 and 3; got split {self.split} and {len(self.models_of_splits_2_and_3)} more"
+            )
+
+    def run(self, session: EvaluationSession) -> BenchmarkResult:
+        """Measure the session's model; see `Benchmark.run`."""
+        actions, data = find_published(
+            self.dataset,
+            self.name,
+            videos=self.videos,
+            annotations=self.annotations,
+            splits=(1, 2, 3) if self.models_of_splits_2_and_3 else (self.split,),
+        )
+        return classifier_result(session, self, actions, models=self.models_of_splits_2_and_3, data=data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ucf101Finetuned(_PublishedFinetuned):
+    """A classifier fine-tuned on UCF101, by ten temporal and three spatial crops.
+
+    Attributes:
+        videos: Folder of the videos, in folders of their classes or not.
+        annotations: Table `video_id,label,split1,split2,split3`, or one split as CPD's JSON; looked for under
+            its published names in the videos' folder and beside it when absent.
+        split: The split on which the model was fine-tuned.
+        models_of_splits_2_and_3: With the model of split 1 as the model, those of the other two: the result
+            is the mean of three splits then.
+    """
+
+    dataset: ClassVar[Dataset] = "ucf101"
+    name: ClassVar[str] = "ucf101-finetuned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hmdb51Finetuned(_PublishedFinetuned):
+    """A classifier fine-tuned on HMDB51, by ten temporal and three spatial crops.
+
+    Attributes:
+        videos: Folder of the videos, in folders of their classes or not.
+        annotations: Table `video_id,label,split1,split2,split3`, or one split as CPD's JSON; looked for under
+            its published names in the videos' folder and beside it when absent.
+        split: The split on which the model was fine-tuned.
+        models_of_splits_2_and_3: With the model of split 1 as the model, those of the other two: the result
+            is the mean of three splits then.
+    """
+
+    dataset: ClassVar[Dataset] = "hmdb51"
+    name: ClassVar[str] = "hmdb51-finetuned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnClassifier(ClassifierProtocol):
+    """A fine-tuned classifier on the test videos of a list of your own.
+
+    Attributes:
+        labels: CSV file `video_path,label,split[,start_seconds,end_seconds]`; split is train or test, paths
+            start at its folder. Its classes by name must be those of the model.
+    """
+
+    name: ClassVar[str] = "classify"
+
+    labels: Path
+
+    def run(self, session: EvaluationSession) -> BenchmarkResult:
+        """Measure the session's model; see `Benchmark.run`."""
+        actions, data = find_own(self.labels, self.name)
+        return classifier_result(session, self, actions, models=(), data=data)

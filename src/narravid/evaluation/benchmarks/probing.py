@@ -1,0 +1,202 @@
+"""The linear probe of action recognition: what can be chosen, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from narravid.evaluation.action_windows import ActionRule, NativeRateWindows, SpreadWindows
+from narravid.evaluation.baselines import PixelThumbnails, untrained
+from narravid.evaluation.benchmarks.action_lists import ActionSet
+from narravid.evaluation.benchmarks.action_result import ActionData, Judged, action_result
+from narravid.evaluation.benchmarks.action_scores import SplitScores, action_measures
+from narravid.evaluation.benchmarks.action_vectors import ActionVectors, encode_actions
+from narravid.evaluation.linear_probe import fit_linear_probe, summed_scores
+from narravid.evaluation.result import BenchmarkResult, Measure
+from narravid.evaluation.session import EvaluationSession
+from narravid.inference.clip_encoder import ClipEncoder
+from narravid.metrics.bootstrap import paired_bootstrap
+from narravid.protocols import FeatureExtractor
+from narravid.types import ClipSpec
+
+__all__ = ["ProbeProtocol", "probe_result"]
+
+PIXELS, RANDOM = "pixels only", "untrained network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeProtocol:
+    """How a linear layer is fitted to the features of a network and judged.
+
+    Attributes:
+        num_windows: Windows per video, equally spaced; their decision values are summed.
+        clips: What a window is: num_frames at the video's own frame rate, as published, or a clip as the
+            model itself wants it (for models that take no other number of frames).
+        num_frames: Frames of a window at the video's own rate.
+        cost: C of the support vector machine.
+        mirror: Also take each window mirrored. The published program asks for it and gets none.
+        standardise: Bring features to mean 0 and deviation 1 over the training windows first.
+        baselines: Also probe small pictures of the pixels, and the same network untrained, both standardised.
+    """
+
+    num_windows: int = 10
+    clips: Literal["native", "model"] = "native"
+    num_frames: int = 32
+    cost: float = 100.0
+    mirror: bool = False
+    standardise: bool = False
+    baselines: bool = False
+
+    def __post_init__(self) -> None:
+        if self.clips not in ("native", "model"):
+            raise ValueError(f"clips must be 'native' or 'model', got {self.clips!r}")
+        if min(self.num_windows, self.num_frames) < 1:
+            raise ValueError(
+                f"num_windows and num_frames must be at least 1, got {self.num_windows} and {self.num_frames}"
+            )
+        if not self.cost > 0:
+            raise ValueError(f"cost must be positive, got {self.cost}")
+
+    def rules(self, spec: ClipSpec) -> list[ActionRule]:
+        """Where the windows lie, and once more for mirrored ones."""
+        return [self._rule(spec, mirrored) for mirrored in ((False, True) if self.mirror else (False,))]
+
+    def _rule(self, spec: ClipSpec, mirrored: bool) -> ActionRule:
+        if self.clips == "model":
+            return SpreadWindows(spec, num_windows=self.num_windows, mirrored=mirrored)
+        return NativeRateWindows(
+            spec, num_frames=self.num_frames, num_windows=self.num_windows, mirrored=mirrored
+        )
+
+    def card(self, spec: ClipSpec) -> dict[str, Any]:
+        """What the numbers depend on, as JSON values."""
+        return {
+            **self.rules(spec)[0].describe(),
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            "mirrored_windows": self.mirror,
+            "feature": "of the trunk, before any embedding layer"
+            + (", standardised over the training windows" if self.standardise else ", as it is"),
+            "classifier": f"linear support vector machine, squared hinge, one against all, C = {self.cost:g}",
+            "video_score": "sum of the decision values of the windows",
+        }
+
+
+def probe_result(
+    session: EvaluationSession, protocol: ProbeProtocol, actions: ActionSet, *, data: ActionData
+) -> BenchmarkResult:
+    """Fit and judge a probe for each split.
+
+    Args:
+        session: The run.
+        protocol: How.
+        actions: Videos, classes and splits.
+        data: What the result is about.
+
+    Returns:
+        The result, with the baselines where they are asked for.
+
+    Raises:
+        CheckpointError: If the model gives no features of clips.
+        TooManyBadItemsError: If more videos are unreadable than the session allows.
+        NarravidError: If no video of a part can be read, or those to learn from are of one class.
+    """
+    for split in actions.splits:
+        actions.require(split.train, purpose=f"learn from ({split.name})", folder=data.folder)
+        actions.require(split.test, purpose=f"judge by ({split.name})", folder=data.folder)
+    encoder = session.clip_encoder("feature")
+    spec = encoder.clip_spec
+    judged, fits = _probe(session, encoder, protocol, actions, standardised=protocol.standardise)
+    measures = action_measures(actions, judged.splits, seed=session.seed)
+    further: dict[str, tuple[Measure, ...]] = {}
+    particulars: dict[str, Any] = {**protocol.card(spec), "fits": fits}
+    if protocol.baselines:
+        for name, baseline in _baseline_encoders(session, spec).items():
+            scored, own_fits = _probe(session, baseline, protocol, actions, standardised=True)
+            further[name] = action_measures(actions, scored.splits, seed=session.seed)
+            particulars[f"fits, {name}"] = own_fits
+        particulars["baselines"] = "standardised over the training windows, else by the same protocol"
+        particulars["lead_over_baselines"] = _leads(measures, further, seed=session.seed)
+    return action_result(session, actions, judged, data=data, card=particulars, further=further)
+
+
+def _baseline_encoders(session: EvaluationSession, spec: ClipSpec) -> dict[str, ClipEncoder]:
+    network = cast("FeatureExtractor", untrained(session.model, session.model_name, seed=session.seed))
+    return {
+        PIXELS: ClipEncoder(PixelThumbnails(spec), output="feature"),
+        RANDOM: ClipEncoder(
+            network, output="feature", device=session.device, dtype=session.dtype, backend=session.backend
+        ),
+    }
+
+
+def _probe(
+    session: EvaluationSession,
+    encoder: ClipEncoder,
+    protocol: ProbeProtocol,
+    actions: ActionSet,
+    *,
+    standardised: bool,
+) -> tuple[Judged, list[dict[str, Any]]]:
+    """Scores of each split, and how its fit went."""
+    used = [number for split in actions.splits for number in (*split.train, *split.test)]
+    found = encode_actions(session, encoder, actions, numbers=used, rules=protocol.rules(encoder.clip_spec))
+    splits, fits = [], []
+    for split in actions.splits:
+        train, test = found.usable(split.train), found.usable(split.test)
+        labels = np.array([actions.classes[number] for number in train], dtype=np.int64)
+        probe = fit_linear_probe(
+            _stacked(found, train),
+            np.repeat(labels, [len(found.vectors[number]) for number in train]),
+            num_classes=len(actions.labels),
+            repeats=_counts(found, train),
+            cost=protocol.cost,
+            standardised=standardised,
+        )
+        scores = summed_scores(
+            probe,
+            [found.vectors[number] for number in test],
+            repeats=[found.counts[number] for number in test],
+        )
+        splits.append(SplitScores(split.name, test, scores))
+        fits.append(
+            {
+                "split": split.name,
+                "train_videos": len(train),
+                "test_videos": len(test),
+                "classes_without_training": int((~probe.seen).sum()),
+                "has_converged": probe.has_converged,
+                "iterations": probe.num_iterations,
+            }
+        )
+    return Judged(tuple(splits), found.reasons, tuple(used)), fits
+
+
+def _stacked(found: ActionVectors, numbers: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    parts = [found.vectors[number] for number in numbers]
+    return np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
+
+
+def _counts(found: ActionVectors, numbers: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    parts = [found.counts[number] for number in numbers]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _leads(
+    measures: Sequence[Measure], further: dict[str, tuple[Measure, ...]], *, seed: int
+) -> dict[str, dict[str, float | int]]:
+    """How far the model's top-1 is ahead of each baseline's on the same videos, with interval."""
+    leads = {}
+    for name, others in further.items():
+        found = paired_bootstrap(others[0].outcomes, measures[0].outcomes, seed=seed)
+        leads[name] = {
+            "top1_difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "p_value": found.p_value,
+            "num_videos": found.num_units,
+        }
+    return leads
