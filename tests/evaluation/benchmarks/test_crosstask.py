@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,14 @@ def moved(beliefs, number, text, span):
     return {**beliefs, number: [*others, (text, span)]}
 
 
-def test_a_model_that_knows_all_finds_all(archive):
-    result = CrossTask(videos=archive).run(session_of(PlannedEncoder(TRUTH)))
+@pytest.fixture(scope="module")
+def known(archive):
+    """What a model that knows all gets."""
+    return CrossTask(videos=archive).run(session_of(PlannedEncoder(TRUTH)))
+
+
+def test_a_model_that_knows_all_finds_all(known):
+    result = known
     assert values_of(result) == {AVERAGE_RECALL: 1.0, SEGMENT_ACCURACY: 1.0}
     tables = {
         heading: {measure.name: measure.value for measure in measures}
@@ -106,10 +113,9 @@ def test_a_model_that_knows_all_finds_all(archive):
     assert result.card["files"]["videos_val.csv"]["sha256"]
 
 
-def test_what_is_missing_or_broken_is_told(archive):
-    result = CrossTask(videos=archive).run(session_of(PlannedEncoder(TRUTH)))
-    assert (result.coverage.num_measured, result.coverage.num_expected) == (3, 6)
-    missing = {Path(item.path).stem: item.reason for item in result.coverage.missing}
+def test_what_is_missing_or_broken_is_told(known):
+    assert (known.coverage.num_measured, known.coverage.num_expected) == (3, 6)
+    missing = {Path(item.path).stem: item.reason for item in known.coverage.missing}
     assert missing.keys() == {"gone00", "broken", "unseen"}
     assert missing["gone00"] == "no such file"
     assert missing["unseen"] == "is not annotated in crosstask_release"
@@ -164,11 +170,11 @@ def test_all_annotated_videos_are_a_choice(archive, tmp_path):
     folder = tmp_path / "crosstask_release"
     shutil.copytree(archive / "crosstask_release", folder)
     (folder / "videos_val.csv").write_text(f"{JELLO},jello1,http://tube\n")
+    benchmark = CrossTask(videos=archive, annotations=folder, measure="segment-accuracy", num_windows=1)
     session = session_of(PlannedEncoder(TRUTH))
-    validation = CrossTask(videos=archive, annotations=folder).run(session)
-    every = CrossTask(videos=archive, annotations=folder, subset="all").run(session)
+    validation, every = benchmark.run(session), replace(benchmark, subset="all").run(session)
     assert (validation.coverage.num_expected, every.coverage.num_expected) == (1, 5)
-    assert validation.card["average_recall_of"]["steps"] == 2
+    assert validation.card["segment_accuracy_of"]["intervals"] == 2
 
 
 def test_a_second_run_decodes_nothing(archive, tmp_path):
@@ -177,7 +183,7 @@ def test_a_second_run_decodes_nothing(archive, tmp_path):
         decoders.append(DirectDecoder())
         with EmbeddingCache(tmp_path) as cache:
             session = session_of(PlannedEncoder(TRUTH), cache=cache, decoder=decoders[-1])
-            result = CrossTask(videos=archive).run(session)
+            result = CrossTask(videos=archive, num_windows=2).run(session)
     assert values_of(result) == {AVERAGE_RECALL: 1.0, SEGMENT_ACCURACY: 1.0}
     assert decoders[0].requests
     assert not decoders[1].requests
@@ -211,7 +217,8 @@ def test_the_published_annotations_cut_to_what_is_there(shared_data, tmp_path):
     release = shared_data / "annotations" / "crosstask_release"
     data = read_crosstask(release)
     assert len(data.videos) == 360
-    chosen = [video for video in data.videos if video.annotations][:2]
+    annotated = [video for video in data.videos if video.annotations]
+    chosen = sorted(annotated, key=lambda video: max(span.end_seconds for _, span in video.annotations))[:2]
     truth, expected = {}, []
     for number, video in enumerate(chosen):
         length = int(max(span.end_seconds for _, span in video.annotations)) + 5
@@ -229,5 +236,5 @@ def test_the_published_annotations_cut_to_what_is_there(shared_data, tmp_path):
     assert result.coverage.num_expected == 360
     assert result.coverage.num_measured == 2
     recall = crosstask_average_recall(expected).average_recall
-    assert 0.5 < recall < 1  # some steps are done in another order, which no placement finds
+    assert recall > 0.5  # not always 1: steps done in another order cannot all be placed
     assert values_of(result)[AVERAGE_RECALL] == pytest.approx(recall)
