@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "check": Command("narravid.cli.check", "Check", "find the bad files of an archive before a run does"),
     "pack": Command("narravid.cli.pack", "Pack", "cut a narrated archive into small shards to train from"),
     "index": Command("narravid.cli.index", "Index", "cut videos into clips and make them searchable"),
+    "extract": Command("narravid.cli.extract", "Extract", "turn whole videos into files of features"),
     "search": Command("narravid.cli.search", "Search", "find the moments of indexed videos that fit a text"),
     "models": Command("narravid.cli.models", "Models", "list what is published, and what of it is here"),
     "download": Command("narravid.cli.download", "Download", "fetch a published model, word list or data"),
