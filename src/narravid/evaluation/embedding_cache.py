@@ -178,6 +178,13 @@ class EmbeddingCache:
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         except FileNotFoundError:
             return  # it is just being done
+        except OSError as error:
+            self._unusable.add(name)
+            warnings.warn(
+                f"the cache {path} is damaged ({reason}) and cannot be put aside ({error}): going on without",
+                stacklevel=2,
+            )
+            return
         warnings.warn(f"the cache {path} is damaged ({reason}): put aside as {aside.name}", stacklevel=2)
 
 
