@@ -1,126 +1,174 @@
-"""`narravid evaluate retrieval` with a model folder and real files, from the list to the result file."""
+"""`narravid evaluate retrieval` with a model folder and real files, from the list to the result folder."""
 
 import hashlib
 import json
 
 import numpy as np
 import pytest
-import torch
 
-from narravid.cli.evaluate import EvaluateRetrieval
+from narravid.cli.evaluate import EVALUATE_COMMANDS
 from narravid.cli.main import main
-from narravid.errors import NarravidError
-from narravid.models.dual_encoder import S3DDualEncoder, S3DDualEncoderConfig
+from narravid.evaluation.benchmarks.registry import BENCHMARKS
+from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
 from narravid.models.hub import load, save_model
-from narravid.models.s3d import S3DConfig
-from narravid.models.text_encoders import SentenceTowerConfig
+from narravid.models.resnet2d import ResNet2DConfig, ResNet2DExtractor
 from narravid.text.words import Vocabulary
-from narravid.types import ClipSpec
+from narravid.types import FeatureSpec
 from narravid.video.encode import write_video
+from tiny_corpus import save_tiny_s3d
 
-WORDS = ("red", "green", "blue", "square")
+COLOURS = ("red", "green", "blue")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A model folder, three videos and the list of what they show."""
     folder = tmp_path_factory.mktemp("evaluate")
-    config = S3DDualEncoderConfig(
-        video=S3DConfig(width_multiplier=0.125, num_inception_blocks=2, embed_dim=8),
-        text=SentenceTowerConfig(num_embeddings=len(WORDS) + 1, word_dim=4, hidden_dim=8, embed_dim=8),
-        clip_spec=ClipSpec(num_frames=4, fps=4.0, size_pixels=16),
-        max_words=6,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_model(S3DDualEncoder(config, Vocabulary(WORDS)), folder / "model")
-    for number, color in enumerate(WORDS[:3]):
+    save_tiny_s3d(folder / "model")
+    for number, color in enumerate(COLOURS):
         frames = np.zeros((12, 16, 16, 3), np.uint8)
         frames[..., number] = 255
         write_video(folder / "videos" / f"{color}.mp4", frames, fps=4)
-    rows = [f"videos/{color}.mp4,a {color} square,0,2.5" for color in WORDS[:3]]
+    rows = [f"videos/{color}.mp4,a {color} square,0,2.5" for color in COLOURS]
     (folder / "pairs.csv").write_text("\n".join(["video_path,text,start_seconds,end_seconds", *rows, ""]))
     return folder
 
 
-def test_from_the_list_to_the_table_and_the_file(folder, capsys):
-    output = folder / "results" / "result.json"
-    command = EvaluateRetrieval(
-        pairs=folder / "pairs.csv", model=str(folder / "model"), output=output, num_windows=2
-    )
-    assert command.run() == 0
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("NARRAVID_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def words_for(folder, *more, pairs="pairs.csv", model="model"):
+    return [
+        "evaluate",
+        "retrieval",
+        *("--pairs", str(folder / pairs)),
+        *("--model", str(folder / model)),
+        *map(str, more),
+    ]
+
+
+def test_from_the_list_to_the_table_and_the_files(folder, tmp_path, home, capsys):
+    output = tmp_path / "results" / "mine"
+    words = words_for(folder, "--num-windows", 2, "--output", output)
+    assert main(words) == 0
     printed = capsys.readouterr().out
-    assert "retrieval among 3 clips, 3 sentences" in printed
+    assert "Retrieval on pairs.csv" in printed
+    assert "R@1" in printed
     assert str(output) in printed.replace("\n", "")
+    assert (home / "embeddings").is_dir()
 
-    result = json.loads(output.read_text())
-    assert result["gallery_size"] == result["num_texts"] == 3
-    assert result["missing"] == []
-    for direction in ("text_to_video", "video_to_text", "chance"):
-        assert result[direction].keys() == {"R@1", "R@5", "R@10", "MedR", "MeanR"}
-        assert result[direction]["R@5"] == 1
+    result = json.loads((output / "result.json").read_text())
     card = result["card"]
-    assert card["model_hash"] == load(folder / "model").weights_hash
-    assert card["pairs_sha256"] == hashlib.sha256((folder / "pairs.csv").read_bytes()).hexdigest()
+    assert card["gallery_size"] == card["num_texts"] == 3
+    assert card["weights_hash"] == load(folder / "model").weights_hash
+    assert card["files"]["pairs"]["sha256"] == hashlib.sha256((folder / "pairs.csv").read_bytes()).hexdigest()
     assert (card["model"], card["num_windows"]) == (str(folder / "model"), 2)
-    assert card["text"] == {"max_words": 6, "lower_case": True}
+    assert card["text"] == {"max_words": 20, "lower_case": True, "settings": "the model's own"}
+    names = {path.name for path in output.iterdir()}
+    assert {"result.json", "table.md", "ranks_text_to_video.png", "ranks_video_to_text.png"} <= names
+    assert any(name.endswith(".html") for name in names)
 
-    assert command.run() == 0
-    assert json.loads(output.read_text()) == result
+    assert main(words) == 0  # from the cache this time, over the result that is there
+    assert json.loads((output / "result.json").read_text()) == result
 
 
 def test_missing_videos_are_said_and_all_missing_is_an_error(folder, capsys):
     some = folder / "some.csv"
     some.write_text("video_path,text\nvideos/red.mp4,red\nvideos/absent.mp4,green\n")
-    command = EvaluateRetrieval(pairs=some, model=str(folder / "model"), num_windows=1, max_bad_share=1.0)
-    assert command.run() == 0
+    assert main(words_for(folder, "--max-bad-share", 1, "--no-cache", pairs="some.csv")) == 0
     printed = capsys.readouterr().out
-    assert "1 of 2 pairs are missing from the gallery; the numbers are of the other 50.0%:" in printed
-    assert "videos/absent.mp4: " in printed
-    assert "result written" not in printed
+    assert "50" in printed
+    assert "videos/absent.mp4" in printed
+    assert "nothing is written; --output FOLDER" in printed
 
-    none = folder / "none.csv"
-    none.write_text("video_path,text\nvideos/absent.mp4,green\n")
-    with pytest.raises(NarravidError, match=r"none of 1 pairs could be read; .*absent\.mp4: "):
-        EvaluateRetrieval(pairs=none, model=str(folder / "model"), max_bad_share=1.0).run()
+    (folder / "none.csv").write_text("video_path,text\nvideos/absent.mp4,green\n")
+    assert main(words_for(folder, "--max-bad-share", 1, pairs="none.csv")) == 2
+    assert "none of 1 pairs could be read; " in capsys.readouterr().err
 
 
 def test_a_list_of_which_too_much_is_missing_stops_the_evaluation(folder, tmp_path, capsys):
-    some, output = folder / "half.csv", tmp_path / "result.json"
-    some.write_text("video_path,text\nvideos/red.mp4,red\nvideos/absent.mp4,green\n")
-    words = ["evaluate", "retrieval", "--pairs", str(some), "--model", str(folder / "model")]
-    assert main([*words, "--output", str(output)]) == 2
+    (folder / "half.csv").write_text("video_path,text\nvideos/red.mp4,red\nvideos/absent.mp4,green\n")
+    words = words_for(folder, pairs="half.csv")
+    assert main([*words, "--output", str(tmp_path / "result")]) == 2
     said = capsys.readouterr().err
-    assert "1 of 1 items met so far are bad, more than 5%: 1 x " in said
+    assert "items met so far are bad, more than 5%: 1 x " in said
     assert "absent.mp4. Bring the videos back, or let more be missing (--max-bad-share)" in said
-    assert not output.exists()
+    assert not (tmp_path / "result").exists()
     assert main([*words, "--max-bad-share", "7"]) == 2
     assert "max_bad_share must be from 0 to 1, got 7.0" in capsys.readouterr().err
 
 
-def test_mistakes_are_one_line(folder, capsys):
-    words = ["evaluate", "retrieval", "--pairs", str(folder / "pairs.csv"), "--model", str(folder / "none")]
+def test_features_in_place_of_pixels(folder, tmp_path, capsys):
+    spec = FeatureSpec(("resnet152-imagenet", "resnext101-kinetics"), (3, 2))
+    config = GatedDualEncoderConfig(feature_spec=spec, word_dim=4, sentence_dim=5, embed_dim=6)
+    save_model(GatedDualEncoder(config, Vocabulary(["a", "square", *COLOURS])), tmp_path / "model")
+    for place, dim in (("2d", 3), ("3d", 2)):
+        (tmp_path / place).mkdir()
+        for number, colour in enumerate(COLOURS):
+            steps = np.full((4, dim), number + 1, np.float16)
+            np.save(tmp_path / place / f"{colour}.npy", steps, allow_pickle=False)
+    words = words_for(folder, "--features", tmp_path / "2d", tmp_path / "3d", "--output", tmp_path / "out")
+    words[words.index("--model") + 1] = str(tmp_path / "model")
+    assert main(words) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["card"]["features"] == {"resnet152-imagenet": 3, "resnext101-kinetics": 2}
+
+    without = words[: words.index("--features")]
+    assert main(without) == 2
+    assert (
+        "works on extracted features of resnet152-imagenet and resnext101-kinetics" in capsys.readouterr().err
+    )
+
+
+def test_the_wrong_kind_of_model_is_told_what_would_do(folder, tmp_path, capsys):
+    save_model(ResNet2DExtractor(ResNet2DConfig((1, 1, 1, 1), (4, 4, 4, 8), stem_dim=4)), tmp_path / "model")
+    words = words_for(folder)
+    words[words.index("--model") + 1] = str(tmp_path / "model")
     assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'model'}: a ResNet2DExtractor does not do here; this needs a pixel dual enc" in said
+    assert said.count("\n") == 1
+
+
+def test_mistakes_are_one_line(folder, tmp_path, capsys):
+    assert main(words_for(folder, model="none")) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"narravid: {folder / 'none'}: no such file or folder")
     assert captured.err.count("\n") == 1
 
-    bad = folder / "bad.csv"
-    bad.write_text("video_path,text\nred.mp4,\n")
-    assert main(["evaluate", "retrieval", "--pairs", str(bad), "--model", str(folder / "model")]) == 2
-    assert capsys.readouterr().err == f"narravid: {bad}, line 2, field 'text': is empty\n"
+    (folder / "bad.csv").write_text("video_path,text\nred.mp4,\n")
+    assert main(words_for(folder, pairs="bad.csv")) == 2
+    assert capsys.readouterr().err == f"narravid: {folder / 'bad.csv'}, line 2, field 'text': is empty\n"
+
+    assert main(words_for(folder, "--cache", tmp_path, "--no-cache")) == 2
+    assert "contradict each other" in capsys.readouterr().err
 
 
-def test_help_shows_every_option(capsys):
+def test_an_output_that_cannot_be_a_folder_is_refused_before_any_work(folder, tmp_path, capsys):
+    words = words_for(folder, model="none")
+    (tmp_path / "file").write_text("")
+    assert main([*words, "--output", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == f"narravid: {tmp_path / 'file'} is a file; --output needs a folder\n"
+    assert main([*words, "--output", str(tmp_path / "result.json")]) == 2
+    assert "--output names a folder, in which result.json is one file" in capsys.readouterr().err
+
+
+def test_every_benchmark_has_a_command_and_help_of_every_option(capsys):
+    assert EVALUATE_COMMANDS.keys() == BENCHMARKS.keys()
+    assert main(["evaluate", "--help"]) == 0
+    overview = capsys.readouterr().out
+    for name, benchmark in BENCHMARKS.items():
+        assert f"  {name}" in overview
+        assert (benchmark.__doc__ or "").split("\n")[0].strip() in overview
     assert main(["evaluate", "retrieval", "--help"]) == 0
     text = capsys.readouterr().out
-    for option in ("pairs", "model", "output", "num-windows", "batch-size", "device", "dtype", "workers"):
+    options = "pairs model output num-windows batch-size device dtype backend workers cache no-cache"
+    for option in (*options.split(), "max-bad-share", "seed", "features", "similarity", "max-words", "case"):
         assert f"--{option}" in text
+    assert "--no-no-cache" not in text
     assert "(default: 10)" in text
-
-
-def test_an_output_that_is_a_folder_is_refused_before_any_work(folder, tmp_path, capsys):
-    arguments = ["evaluate", "retrieval", "--pairs", str(folder / "pairs.csv"), "--model", "none"]
-    assert main([*arguments, "--output", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"narravid: {tmp_path} is a folder; the result needs a file\n"
+    assert "Windows per clip, equally spaced" in text  # documented in the class that benchmarks build on
