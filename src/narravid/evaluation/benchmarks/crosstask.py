@@ -154,23 +154,25 @@ class CrossTask:
 
     def _card(self, session: EvaluationSession, spec: ClipSpec, *, has_order: bool) -> dict[str, Any]:
         model = session.pixel_dual_encoder()
+        recall = {
+            "windows": "one for each second, around its middle, moved inside the video at its ends",
+            "similarity": self.similarity or model.similarity,
+            "placement": "one second for each step of the task, in order, for the greatest sum",
+            "hit": "a second from floor(start) to before ceil(end) of an interval of the step",
+            "mean": "over the tasks, of the share of annotated steps of all their videos",
+        }
+        accuracy = {
+            "num_windows": self.num_windows,
+            "window_starts": "equally spaced in [start, end - clip length - 0.4 s]; the same start once",
+            "window_mean": "of L2-normalised embeddings",
+            "similarity": "cosine",
+            "gallery": "the different texts of all annotated steps of the task",
+            "mean": "over the tasks, of the share of their intervals",
+        }
         return {
             "videos": f"{self.subset} videos of the release" if has_order else "those of the table",
             "clip": clip_card(spec),
-            "average_recall": {
-                "windows": "one for each second, around its middle, moved inside the video at its ends",
-                "similarity": self.similarity or model.similarity,
-                "placement": "one second for each step of the task, in order, for the greatest sum",
-                "hit": "a second from floor(start) to before ceil(end) of an interval of the step",
-                "mean": "over the tasks, of the share of annotated steps of all their videos",
-            },
-            "segment_accuracy": {
-                "num_windows": self.num_windows,
-                "window_starts": "equally spaced in [start, end - clip length - 0.4 s]; the same start once",
-                "window_mean": "of L2-normalised embeddings",
-                "similarity": "cosine",
-                "gallery": "the different texts of all annotated steps of the task",
-                "mean": "over the tasks, of the share of their intervals",
-            },
+            **({"average_recall": recall} if has_order and self.measure != "segment-accuracy" else {}),
+            **({"segment_accuracy": accuracy} if self.measure != "average-recall" else {}),
             "text": text_card(model, self._text),
         }

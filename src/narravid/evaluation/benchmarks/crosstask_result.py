@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from narravid.evaluation.benchmarks.protocol_card import protocol_card
 from narravid.evaluation.published import PUBLISHED
 from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MissingItem
 from narravid.evaluation.session import EvaluationSession
+from narravid.files import file_sha256
 from narravid.metrics.outcomes import Outcomes, statistic
 from narravid.metrics.placement_chance import random_placements
 
@@ -88,14 +90,15 @@ def crosstask_result(
         benchmark="crosstask",
         title="CrossTask",
         measures=tuple(_measure(name, items, session.seed) for name, items in parts.items()),
-        further={
-            f"{name} by task": tuple(
-                _measure(task, [item for item in items if item.task == task], session.seed)
-                for task in dict.fromkeys(item.task for item in items)
-            )
-            for name, items in parts.items()
-        },
-        card=protocol_card(session, "crosstask", files=_files(source), **_counts(findings), **card),
+        further=_by_task(parts, session.seed),
+        card=protocol_card(
+            session,
+            "crosstask",
+            files=_files(source),
+            **_release_card(source),
+            **_counts(findings),
+            **card,
+        ),
         coverage=Coverage(
             unit="videos",
             num_expected=len(findings.videos) + len(missing),
@@ -122,6 +125,16 @@ def _measure(name: str, items: Sequence[_Item], seed: int) -> Measure:
     return Measure.of(name, outcomes(item.value for item in items), kind="share", chance=chance, seed=seed)
 
 
+def _by_task(parts: Mapping[str, Sequence[_Item]], seed: int) -> dict[str, tuple[Measure, ...]]:
+    """The same measures of each task alone, tasks in the order of their names."""
+    tasks = sorted({item.task for items in parts.values() for item in items})
+    found = {}
+    for task in tasks:
+        own = {name: [item for item in items if item.task == task] for name, items in parts.items()}
+        found[task] = tuple(_measure(name, items, seed) for name, items in own.items() if items)
+    return found
+
+
 def _step_items(scored: Sequence[ScoredVideo]) -> Iterable[_Item]:
     for one in scored:
         is_annotated = one.placed.is_annotated
@@ -140,26 +153,35 @@ def _segment_items(findings: CrossTaskFindings) -> Iterable[_Item]:
 
 
 def _files(source: Path) -> dict[str, Path]:
-    """The files of the annotations that are hashed: of the release its lists."""
+    """The files of the annotations that are hashed one by one: of the release its lists."""
     if source.is_file():
         return {"annotations": source}
-    lists = {name: source / name for name in ("tasks_primary.txt", "videos_val.csv")}
-    return {"annotations": source, **lists}
+    return {name: source / name for name in ("tasks_primary.txt", "videos_val.csv")}
+
+
+def _release_card(source: Path) -> dict[str, Any]:
+    """Where the release lies, and one hash over the files of its intervals, their names and contents."""
+    if source.is_file():
+        return {}
+    files = sorted((source / "annotations").glob("*.csv"))
+    digest = hashlib.sha256("".join(f"{file_sha256(path)}  {path.name}\n" for path in files).encode())
+    return {"release": {"path": str(source), "annotated": len(files), "sha256": digest.hexdigest()}}
 
 
 def _counts(findings: CrossTaskFindings) -> dict[str, Any]:
     """How much each measure is about."""
-    return {
-        "num_test_videos": len(findings.videos),
-        "average_recall_of": {
+    counts: dict[str, Any] = {"num_test_videos": len(findings.videos)}
+    if findings.scored:
+        counts["average_recall_of"] = {
             "tasks": len({one.video.listed.task.task_id for one in findings.scored}),
             "videos": len(findings.scored),
             "steps": sum(int(one.placed.is_annotated.any(dim=0).sum()) for one in findings.scored),
-        },
-        "segment_accuracy_of": {
+        }
+    if findings.segments:
+        counts["segment_accuracy_of"] = {
             "tasks": len({one.video.listed.task.task_id for one in findings.segments}),
             "videos": len({one.video.listed.name for one in findings.segments}),
             "intervals": len(findings.segments),
             "gallery_sizes": {task: len(texts) for task, texts in findings.galleries.items()},
-        },
-    }
+        }
+    return counts
