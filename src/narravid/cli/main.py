@@ -46,6 +46,9 @@ COMMANDS: dict[str, Command] = {
     "train": Command("narravid.cli.train", "TRAIN_COMMANDS", "train a model with a recipe"),
     "resume": Command("narravid.cli.resume", "Resume", "go on with an interrupted training run"),
     "evaluate": Command("narravid.cli.evaluate", "EVALUATE_COMMANDS", "measure a model"),
+    "compare-results": Command(
+        "narravid.cli.compare_results", "CompareResults", "results side by side, with a paired test"
+    ),
     "check": Command("narravid.cli.check", "Check", "find the bad files of an archive before a run does"),
     "pack": Command("narravid.cli.pack", "Pack", "cut a narrated archive into small shards to train from"),
     "index": Command("narravid.cli.index", "Index", "cut videos into clips and make them searchable"),

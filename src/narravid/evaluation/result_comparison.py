@@ -1,0 +1,224 @@
+"""Several results of one benchmark side by side: what their protocols differ in, and which numbers differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from narravid.errors import NarravidError
+from narravid.evaluation.result import BenchmarkResult, Measure, MeasureKind
+from narravid.evaluation.result_text import UNKNOWN, TextTable, column_title, figure, with_interval
+from narravid.metrics.bootstrap import PairedDifference, paired_bootstrap
+
+__all__ = ["Comparison", "MeasuredDifference", "ProtocolDifference", "compare_results"]
+
+OF_THE_MODEL = ("model", "model_class", "weights_hash")
+"""Entries of a card that say which model it was: to differ there is what results are compared for."""
+
+OF_THE_RUN = ("batch_size",)
+"""Entries on which no number depends but in its last digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolDifference:
+    """An entry of the protocol card in which a result differs from the first.
+
+    Attributes:
+        result: Name of the result.
+        entry: The entry, dotted.
+        first: What the first result's card says; None if nothing.
+        other: What this one's says.
+    """
+
+    result: str
+    entry: str
+    first: Any
+    other: Any
+
+    def in_words(self) -> str:
+        """One line without the names of the results."""
+        return f"{self.entry}: {_said(self.first)} against {_said(self.other)}"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredDifference:
+    """How a result's number differs from the first's on what both measured.
+
+    Attributes:
+        result: Name of the result.
+        measure: Name of the number.
+        kind: What it is.
+        found: The difference with its interval and p-value.
+    """
+
+    result: str
+    measure: str
+    kind: MeasureKind
+    found: PairedDifference
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Several results of one benchmark beside each other.
+
+    Attributes:
+        title: The benchmark.
+        names: Names of the results, the first of which the others are compared with.
+        measures: Of each result its numbers by name.
+        coverage: Of each result the share of the benchmark that was measured.
+        protocol: Where the protocols differ.
+        differences: The paired tests.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    measures: tuple[Mapping[str, Measure], ...]
+    coverage: tuple[float, ...]
+    protocol: tuple[ProtocolDifference, ...]
+    differences: tuple[MeasuredDifference, ...]
+
+    def numbers_table(self) -> TextTable:
+        """All numbers with their intervals, a row for each result."""
+        columns = {name: measure.kind for own in self.measures for name, measure in own.items()}
+        rows = []
+        for name, own, share in zip(self.names, self.measures, self.coverage, strict=True):
+            cells = [with_interval(own[column]) if column in own else UNKNOWN for column in columns]
+            rows.append((name, *cells, f"{100 * share:.1f}"))
+        titles = [column_title(name, kind) for name, kind in columns.items()]
+        return TextTable(self.title, ("", *titles, "measured share %"), tuple(rows))
+
+    def differences_table(self) -> TextTable:
+        """The paired tests, a row for each result and number."""
+        rows = []
+        for one in self.differences:
+            found = one.found
+            low, high = _signed(found.low, one.kind), _signed(found.high, one.kind)
+            cell = f"{_signed(found.difference, one.kind)} [{low}, {high}]"
+            unit = "points" if one.kind == "share" else "ranks"
+            rows.append(
+                (one.result, one.measure, f"{cell} {unit}", f"{found.p_value:.4f}", f"{found.num_units:,}")
+            )
+        header = ("", "measure", f"difference from {self.names[0]}", "p", "common units")
+        return TextTable("paired bootstrap", header, tuple(rows))
+
+
+def compare_results(
+    results: Mapping[str, BenchmarkResult], *, further: bool = False, num_resamples: int = 2000, seed: int = 0
+) -> Comparison:
+    """Put results of one benchmark side by side, and test each against the first on what both measured.
+
+    Args:
+        results: At least two results by name.
+        further: Whether the numbers under further headings are compared too.
+        num_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Returns:
+        The comparison; `protocol` says where the results were measured otherwise.
+
+    Raises:
+        NarravidError: If there are fewer than two, they are of different benchmarks, or one has no unit in
+            common with the first.
+    """
+    names = tuple(results)
+    if len(names) < 2:
+        raise NarravidError("there must be at least two results to compare")
+    first = results[names[0]]
+    for name in names[1:]:
+        if results[name].benchmark != first.benchmark:
+            raise NarravidError(
+                f"{name} is a result of {results[name].benchmark}, {names[0]} one of {first.benchmark}: "
+                "only results of one benchmark can be compared"
+            )
+    measures = tuple(_measures(results[name], further=further) for name in names)
+    differences = [
+        MeasuredDifference(
+            name,
+            key,
+            measure.kind,
+            _paired(
+                measures[0][key], measure, names=(names[0], name), num_resamples=num_resamples, seed=seed
+            ),
+        )
+        for name, own in zip(names[1:], measures[1:], strict=True)
+        for key, measure in own.items()
+        if key in measures[0]
+    ]
+    protocol = [
+        difference for name in names[1:] for difference in _protocol(name, first.card, results[name].card)
+    ]
+    coverage = tuple(results[name].coverage.share for name in names)
+    return Comparison(first.title, names, measures, coverage, tuple(protocol), tuple(differences))
+
+
+def _measures(result: BenchmarkResult, *, further: bool) -> dict[str, Measure]:
+    found = {measure.name: measure for measure in result.measures}
+    if further:
+        found |= {
+            f"{heading}: {measure.name}": measure
+            for heading, measures in result.further.items()
+            for measure in measures
+        }
+    return found
+
+
+def _paired(
+    first: Measure, second: Measure, *, names: tuple[str, str], num_resamples: int, seed: int
+) -> PairedDifference:
+    one, other = first.outcomes, second.outcomes
+    if not set(one.units) & set(other.units):
+        # The same archive in another place: names are taken from where the folders of each begin to differ.
+        one, other = (replace(own, units=_below_common_folder(own.units)) for own in (one, other))
+    try:
+        return paired_bootstrap(one, other, num_resamples=num_resamples, seed=seed)
+    except ValueError as error:
+        raise NarravidError(
+            f"{first.name} of {names[0]} and {names[1]} cannot be compared: {error}"
+        ) from error
+
+
+def _below_common_folder(units: Sequence[str]) -> tuple[str, ...]:
+    folders = {os.path.dirname(unit) for unit in units}
+    if len({os.path.isabs(folder) for folder in folders}) > 1:
+        return tuple(units)
+    common = os.path.commonpath(folders) if folders else ""
+    return tuple(os.path.relpath(unit, common) if common else unit for unit in units)
+
+
+def _protocol(name: str, first: Mapping[str, Any], other: Mapping[str, Any]) -> list[ProtocolDifference]:
+    cards = [_flat(card) for card in (first, other)]
+    entries = dict.fromkeys([*cards[0], *cards[1]])
+    return [
+        ProtocolDifference(name, entry, cards[0].get(entry), cards[1].get(entry))
+        for entry in entries
+        if _matters(entry) and cards[0].get(entry) != cards[1].get(entry)
+    ]
+
+
+def _flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in card.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _matters(entry: str) -> bool:
+    """Of a file only its content matters, not where it lies."""
+    if entry.startswith("files.") and entry.endswith(".path"):
+        return False
+    return entry.split(".")[0] not in (*OF_THE_MODEL, *OF_THE_RUN)
+
+
+def _said(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _signed(value: float, kind: MeasureKind) -> str:
+    text = figure(value, kind)
+    return text if text.startswith(("-", UNKNOWN)) else f"+{text}"
