@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from narravid.evaluation.benchmarks.protocol_card import protocol_card
 from narravid.evaluation.benchmarks.retrieval_scores import RankedPairs, examples, measures, rank_pairs
+from narravid.evaluation.drawings import Drawings
 from narravid.evaluation.embed import EmbeddedPairs
 from narravid.evaluation.published import PUBLISHED
 from narravid.evaluation.result import BenchmarkResult, Coverage, MissingItem
@@ -89,12 +91,15 @@ def retrieval_result(
     )
 
 
-def _histograms(ranked: RankedPairs) -> dict[str, bytes]:
+def _histograms(ranked: RankedPairs) -> Drawings:
     """Both directions; the other way only where each clip has one sentence, as its bars of chance assume."""
     num_texts, num_clips = len(ranked.embedded.pairs), len(ranked.embedded.video)
-    text_to_video = rank_histogram(ranked.text_to_video.ranks().numpy(), gallery_size=num_clips)
-    plots = {"ranks_text_to_video": text_to_video}
+    counts = {"ranks_text_to_video": (ranked.text_to_video, num_clips)}
     if num_texts == num_clips:
-        ranks = ranked.video_to_text.ranks().numpy()
-        plots["ranks_video_to_text"] = rank_histogram(ranks, gallery_size=num_texts)
-    return plots
+        counts["ranks_video_to_text"] = (ranked.video_to_text, num_texts)
+    return Drawings(
+        {
+            name: partial(rank_histogram, of.ranks().numpy(), gallery_size=gallery_size)
+            for name, (of, gallery_size) in counts.items()
+        }
+    )
