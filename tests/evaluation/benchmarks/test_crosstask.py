@@ -124,6 +124,17 @@ def test_a_model_that_misplaces_one_step_misses_one(archive):
     assert values_of(result)[SEGMENT_ACCURACY] == pytest.approx(((4 + 1 / 3) / 5 + 1) / 2)
 
 
+def test_windows_longer_than_a_second_stand_for_their_middle(archive):
+    benchmark = CrossTask(videos=archive, measure="average-recall", num_frames=12)  # 3 s
+    result = benchmark.run(session_of(PlannedEncoder(TRUTH)))
+    # The first two seconds of a video share a window, and the last two: where a step begins with second 1, or
+    # ends with the last but one, a second outside fits it as well as those inside.
+    jello = (2 / 3 + 1 + 3 / 4) + (1 + 1)
+    shelf = 1 + 3 / 4
+    assert values_of(result)[AVERAGE_RECALL] == pytest.approx((jello / 5 + shelf / 2) / 2)
+    assert result.card["clip"]["duration_seconds"] == 3.0
+
+
 def test_the_order_of_the_steps_counts(archive):
     swapped = moved(moved(TRUTH, 1, "pour juice", Span(0, 2)), 1, "pour water", Span(6, 8))
     result = CrossTask(videos=archive, measure="average-recall").run(session_of(PlannedEncoder(swapped)))

@@ -146,10 +146,12 @@ def features(tmp_path_factory) -> Path:
     return root
 
 
-def test_an_aligner_takes_feature_files(features):
+def test_an_aligner_takes_feature_files(features, archive):
     places = {text: span.start_seconds for belief in TRUTH.values() for text, span in belief}
-    result = HtmAlign(features=(features,), **SHORT).run(session_of(PointingAligner(places)))
+    benchmark = HtmAlign(features=(features,), videos=archive, **SHORT)
+    result = benchmark.run(session_of(PointingAligner(places)))
     assert set(values_of(result).values()) == {1.0}
+    assert result.best[0].shown[0].path == str(archive / "cooking.mp4")  # examples can be shown
     reasons = {Path(item.path).name: item.reason for item in result.coverage.missing}
     assert reasons["absent.npy"] == "there is no such feature file"
     assert "not a whole .npy array" in reasons["broken.mp4.npy"]

@@ -8,12 +8,13 @@ the video by 16 s, their scores averaged, or on the whole video at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from narravid.config import check_choices
 from narravid.data.annotations.htm_align import HtmAlignVideo, read_htm_align
+from narravid.data.annotations.video_places import locate_videos
 from narravid.errors import AnnotationError, NarravidError
 from narravid.evaluation.alignment import AlignmentProtocol, align_video
 from narravid.evaluation.benchmarks.annotation_place import find_annotations
@@ -37,7 +38,7 @@ class HtmAlign:
     """Sentences of long videos on HTM-Align: when each is shown, and whether it is shown at all.
 
     Attributes:
-        videos: Folder of the videos, `VIDEO.mp4` and so on; not needed with features.
+        videos: Folder of the videos, `VIDEO.mp4` and so on. With features only to show examples.
         features: For an aligner or a dual encoder that works on extracted features: a folder of `.npy` files,
             one per video, for each of its extractors in the order in which it takes them. With features no
             video is decoded.
@@ -107,6 +108,7 @@ class HtmAlign:
     ) -> tuple[list[AlignedView], list[MissingItem], dict[str, Any]]:
         source = open_source(session, self, videos)
         views = [AlignedView(name) for name in self._protocols()]
+        files = self._files_to_show(videos)
         missing = []
         for seconds in source.seconds:
             if seconds.vectors is None:
@@ -115,12 +117,20 @@ class HtmAlign:
             for view in views:
                 protocol = self._protocols()[view.name]
                 aligned = align_video(source.comparison, seconds.video, seconds.vectors, protocol=protocol)
-                view.add(seconds, aligned)
+                view.add(replace(seconds, path=files.get(aligned.name, seconds.path)), aligned)
         if not views[0].videos:
             raise NarravidError(
                 f"none of {len(videos)} videos could be measured; {missing[0].path}: {missing[0].reason}"
             )
         return views, missing, source.card
+
+    def _files_to_show(self, videos: list[HtmAlignVideo]) -> dict[str, str]:
+        """Files by names of videos, where examples of measured features can be shown."""
+        if self.videos is None or not self.features:
+            return {}
+        paths = locate_videos(self.videos, videos).paths
+        found = zip(videos, paths, strict=True)
+        return {video.video_id: str(path) for video, path in found if path is not None}
 
     @property
     def text(self) -> TextSettings:
