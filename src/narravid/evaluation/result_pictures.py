@@ -205,17 +205,23 @@ def score_timeline(
         vmin=low,
         vmax=high,
     )
-    for row in range(num_rows):
-        for span in true_spans[row]:
-            corner = (span.start_seconds, row - 0.42)
-            frame = Rectangle(corner, span.duration_seconds, 0.84, fill=False, edgecolor=TRUE_COLOUR, lw=1.6)
-            axes.add_patch(frame)
-    marks = [(second, row) for row, second in enumerate(chosen[:num_rows]) if second is not None]
-    axes.plot(*np.array(marks or np.empty((0, 2))).T, "v", color=CHOSEN_COLOUR, ms=7, mec="white")
+    _mark_timeline(axes, true_spans[:num_rows], chosen[:num_rows])
     _name_timeline(axes, [shortened(label, 44) for label in row_labels[:num_rows]], title=title)
     axes.set_xlim(0, end_seconds)
     figure.colorbar(image, ax=axes, label="score", pad=0.01)
     return png(figure)
+
+
+def _mark_timeline(
+    axes: Axes, true_spans: Sequence[Sequence[Span]], chosen_seconds: Sequence[float | None]
+) -> None:
+    for row, spans in enumerate(true_spans):
+        for span in spans:
+            corner = (span.start_seconds, row - 0.42)
+            frame = Rectangle(corner, span.duration_seconds, 0.84, fill=False, edgecolor=TRUE_COLOUR, lw=1.6)
+            axes.add_patch(frame)
+    marks = [(second, row) for row, second in enumerate(chosen_seconds) if second is not None]
+    axes.plot(*np.array(marks or np.empty((0, 2))).T, "v", color=CHOSEN_COLOUR, ms=7, mec="white")
 
 
 def _name_timeline(axes: Axes, labels: Sequence[str], *, title: str) -> None:
