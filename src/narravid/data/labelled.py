@@ -15,7 +15,12 @@ import torch
 from narravid.annotation_fields import Fields
 from narravid.annotation_files import read_table
 from narravid.batches import LabelledBatch
-from narravid.data.annotations.action_splits import ActionVideo, read_hmdb51_splits, read_ucf101_splits
+from narravid.data.annotations.action_splits import (
+    ActionVideo,
+    classes_of,
+    read_hmdb51_splits,
+    read_ucf101_splits,
+)
 from narravid.data.annotations.cpd_lists import read_cpd_list
 from narravid.data.annotations.video_places import HasPlaces, locate_videos
 from narravid.data.span_clips import SpanClips, SpanItem
@@ -121,7 +126,7 @@ def read_action_splits(
         split: Which of the three splits.
 
     Returns:
-        The clips; the classes are numbered in the order of their names, as UCF101 numbers its own.
+        The clips; the classes are numbered as published.
 
     Raises:
         AnnotationError: If the file has a fault.
@@ -129,7 +134,7 @@ def read_action_splits(
     read: Callable[[Path], tuple[ActionVideo, ...]]
     read = read_ucf101_splits if dataset == "ucf101" else read_hmdb51_splits
     videos = [video for video in read(path) if video.splits[split - 1] != "unused"]
-    labels = tuple(sorted({video.label for video in videos}))
+    labels = classes_of(videos)
     parts = ["train" if video.splits[split - 1] == "train" else "test" for video in videos]
     return _located(root, videos, labels, classes=[video.label for video in videos], parts=parts)
 

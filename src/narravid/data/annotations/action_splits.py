@@ -10,7 +10,7 @@ and its label the name of the class with `_test` behind. A split column holds 1 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from typing import Literal
 from narravid.annotation_fields import Fields
 from narravid.annotation_files import read_table
 
-__all__ = ["ActionVideo", "SplitPart", "read_hmdb51_splits", "read_ucf101_splits"]
+__all__ = ["ActionVideo", "SplitPart", "classes_of", "read_hmdb51_splits", "read_ucf101_splits"]
 
 SplitPart = Literal["train", "test", "unused"]
 """What a split does with a video."""
@@ -47,6 +47,14 @@ class ActionVideo:
         """Where it may lie, without suffix: in a folder of its class, or beside all others."""
         stem = os.path.splitext(self.name)[0].rpartition("/")[2]
         return f"{self.label}/{stem}", stem
+
+
+def classes_of(videos: Iterable[ActionVideo]) -> tuple[str, ...]:
+    """Names of the classes in the order of their published numbers: by name, small and capital letters alike.
+
+    So UCF101 numbers its own, and CPD's lists both data sets: Hammering comes before HammerThrow.
+    """
+    return tuple(sorted({video.label for video in videos}, key=str.casefold))
 
 
 def read_ucf101_splits(path: Path) -> tuple[ActionVideo, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from narravid.data.annotations.action_splits import read_hmdb51_splits, read_ucf101_splits
+from narravid.data.annotations.action_splits import classes_of, read_hmdb51_splits, read_ucf101_splits
 from narravid.data.annotations.cpd_lists import read_cpd_list
 from narravid.data.annotations.kinetics import KineticsClip, read_kinetics
 from narravid.data.annotations.video_places import HasPlaces, locate_videos
@@ -100,14 +100,15 @@ def read_published_set(
         names, labels, classes = [annotations.stem], listed.labels, [video.label for video in listed.videos]
         return _located(listed.videos, videos, labels=labels, classes=classes, parts=parts, names=names)
     read = read_ucf101_splits if dataset == "ucf101" else read_hmdb51_splits
-    table = read(annotations)
-    used = [video for video in table if any(video.splits[split - 1] != "unused" for split in splits)]
+    used = [
+        video for video in read(annotations) if any(video.splits[split - 1] != "unused" for split in splits)
+    ]
     if not used:
         raise AnnotationError(annotations, "lists no video")
     return _located(
         used,
         videos,
-        labels=tuple(sorted({video.label for video in table})),
+        labels=classes_of(used),
         classes=[video.label for video in used],
         parts=[[video.splits[split - 1] for split in splits] for video in used],
         names=[f"split {split}" for split in splits],
