@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from models.small_aligners import small_aligner
 from narravid.cli.evaluate import EVALUATE_COMMANDS
 from narravid.cli.main import main
 from narravid.evaluation.benchmarks.registry import BENCHMARKS
 from narravid.models.gated_embedding import GatedDualEncoder, GatedDualEncoderConfig
 from narravid.models.hub import load, save_model
-from narravid.models.resnet2d import ResNet2DConfig, ResNet2DExtractor
 from narravid.text.words import Vocabulary
 from narravid.types import FeatureSpec
 from narravid.video.encode import write_video
@@ -124,12 +124,12 @@ def test_features_in_place_of_pixels(folder, tmp_path, capsys):
 
 
 def test_the_wrong_kind_of_model_is_told_what_would_do(folder, tmp_path, capsys):
-    save_model(ResNet2DExtractor(ResNet2DConfig((1, 1, 1, 1), (4, 4, 4, 8), stem_dim=4)), tmp_path / "model")
+    save_model(small_aligner(), tmp_path / "model")
     words = words_for(folder)
     words[words.index("--model") + 1] = str(tmp_path / "model")
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert f"{tmp_path / 'model'}: a ResNet2DExtractor does not do here; this needs a pixel dual enc" in said
+    assert f"{tmp_path / 'model'}: a TemporalAligner does not do here; this needs a pixel dual enc" in said
     assert said.count("\n") == 1
 
 
