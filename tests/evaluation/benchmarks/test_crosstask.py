@@ -106,6 +106,8 @@ def test_a_model_that_knows_all_finds_all(known):
     assert result.card["clip"]["num_frames"] == 4
     assert result.card["files"]["videos_val.csv"]["sha256"]
     assert result.card["release"]["annotated"] == len(VIDEOS)
+    assert set(result.plots) == {"timeline_best", "timeline_worst"}
+    assert all(picture.startswith(b"\x89PNG") for picture in result.plots.values())
 
 
 def test_what_is_missing_or_broken_is_told(known):

@@ -111,6 +111,7 @@ def test_what_no_window_sees_is_a_miss(archive):
     assert values_of(result)["ROC-AUC windows"] == 0.5
     assert values_of(result)["R@1 global"] == 1.0
     assert result.card["sentences"]["windows"]["alignable_never_shown_to_the_model"] == 4
+    assert all(picture.startswith(b"\x89PNG") for picture in result.plots.values())
 
 
 class PointingAligner:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from narravid.evaluation.benchmarks.crosstask_scores import ScoredVideo
+from narravid.evaluation.drawings import Drawings
 from narravid.evaluation.result import Example, Shown
 from narravid.evaluation.result_pictures import score_timeline
 from narravid.types import Span
@@ -30,7 +32,7 @@ def step_examples(scored: Sequence[ScoredVideo]) -> tuple[tuple[Example, ...], t
     return tuple(_example(one, good=True) for one in best), tuple(_example(one, good=False) for one in worst)
 
 
-def timelines(scored: Sequence[ScoredVideo]) -> dict[str, bytes]:
+def timelines(scored: Sequence[ScoredVideo]) -> Drawings:
     """Pictures of the scores of the best and the worst video over time.
 
     Args:
@@ -41,7 +43,7 @@ def timelines(scored: Sequence[ScoredVideo]) -> dict[str, bytes]:
     """
     order = _by_recall(scored)
     shown = {"timeline_best": order[:1], "timeline_worst": order[1:][-1:]}
-    return {name: _timeline(one) for name, videos in shown.items() for one in videos}
+    return Drawings({name: partial(_timeline, one) for name, videos in shown.items() for one in videos})
 
 
 def _by_recall(scored: Sequence[ScoredVideo]) -> list[ScoredVideo]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from narravid.evaluation.benchmarks.htm_align_view import AlignedView, MeasuredVideo
+from narravid.evaluation.drawings import Drawings
 from narravid.evaluation.result import Example, Shown
 from narravid.evaluation.result_pictures import score_timeline
 from narravid.types import Span
@@ -32,7 +35,7 @@ def sentence_examples(view: AlignedView) -> tuple[tuple[Example, ...], tuple[Exa
     return tuple(_example(one, good=True) for one in best), tuple(_example(one, good=False) for one in worst)
 
 
-def timelines(view: AlignedView) -> dict[str, bytes]:
+def timelines(view: AlignedView) -> Drawings:
     """Pictures of the similarities of the best and the worst video over time.
 
     Args:
@@ -43,7 +46,7 @@ def timelines(view: AlignedView) -> dict[str, bytes]:
     """
     order = _by_recall(view)
     shown = {f"timeline_best_{view.name}": order[:1], f"timeline_worst_{view.name}": order[1:][-1:]}
-    return {name: _timeline(one) for name, videos in shown.items() for one in videos}
+    return Drawings({name: partial(_timeline, one) for name, videos in shown.items() for one in videos})
 
 
 def _by_recall(view: AlignedView) -> list[MeasuredVideo]:
