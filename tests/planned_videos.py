@@ -70,10 +70,13 @@ class PlannedEncoder:
             [[float(text == sentence) for text in self._texts] or [0.0] for sentence in sentences]
         )
 
+    def place_of(self, frame: np.ndarray) -> tuple[int, float]:
+        """Number of the video and seconds that a frame (H, W, 3) says it is of."""
+        video, number = divmod(number_of(frame), self._numbers_per_video)
+        return video, number / self._fps
+
     def _encode(self, clip: torch.Tensor) -> torch.Tensor:
-        middle = clip[:, clip.shape[1] // 2].permute(1, 2, 0)
-        video, frame = divmod(number_of(np.asarray(middle)), self._numbers_per_video)
-        time = frame / self._fps
+        video, time = self.place_of(clip[:, clip.shape[1] // 2].permute(1, 2, 0).numpy())
         vector = torch.zeros(self.embed_dim)
         for text, span in self._beliefs.get(video, ()):
             if span.start_seconds <= time < span.end_seconds:
