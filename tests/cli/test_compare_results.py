@@ -15,6 +15,11 @@ from watched_doubles import DirectDecoder
 BETTER = (1, 1, 1, 1, 1, 0, 1, 1)
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def write(folder: Path, **changed) -> str:
     write_result(make_result(**changed), folder, decoder=DirectDecoder())
     return str(folder)
@@ -26,7 +31,7 @@ def test_a_table_and_a_paired_test(tmp_path, capsys):
     assert main(["compare-results", *folders, "--output", str(output)]) == 0
     text = capsys.readouterr().out
     assert "37.5 [0.0, 75.0]" in text
-    assert "87.5 [" in text
+    assert "b: R@1, points" in text
     assert "+50.0 [" in text
     assert "NOT MEASURED" not in text
     values = json.loads(output.read_text())

@@ -38,14 +38,15 @@ def test_each_is_tested_against_the_first_on_the_same_items():
 def test_tables_hold_numbers_and_differences():
     found = compare_results({"a": make_result(hits=WORSE), "b": make_result(hits=BETTER)})
     numbers = found.numbers_table()
-    assert numbers.header == ("", "R@1 %", "MedR", "measured share %")
-    assert numbers.rows[0][0] == "a"
-    assert numbers.rows[1][1].startswith("87.5 [")
+    assert numbers.header == ("", "a", "b")
+    assert [row[0] for row in numbers.rows[:2]] == ["R@1 %", "MedR"]
+    assert numbers.rows[0][1] == "37.5 [0.0, 75.0]"
+    assert numbers.rows[0][2].startswith("87.5 [")
+    assert numbers.rows[2][1:] == ("80.0", "80.0")
     rows = found.differences_table().rows
-    assert rows[0][2].startswith("+50.0 [+")
-    assert rows[0][2].endswith(" points")
-    assert rows[1][2].startswith("-2.5 [-")
-    assert rows[1][2].endswith(" ranks")
+    assert [row[0] for row in rows] == ["b: R@1, points", "b: MedR, ranks"]
+    assert rows[0][1].startswith("+50.0 [+")
+    assert rows[1][1].startswith("-2.5 [-")
 
 
 def test_differing_protocols_are_named_but_models_and_places_are_not():

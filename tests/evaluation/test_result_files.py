@@ -91,8 +91,8 @@ def test_outcomes_of_every_kind_come_back(decoder, tmp_path):
 def test_the_table_holds_measured_and_published_numbers(decoder, videos, tmp_path):
     table = (written(tmp_path, decoder, make_result(folder=videos)) / "table.md").read_text()
     lines = table.splitlines()
-    assert lines[0] == "# MSR-VTT 1k-A"
-    assert "| measured: a model | 37.5 [0.0, 75.0] | 3.5 [1.0, 6.5] | 95 % intervals |" in lines
+    assert lines[0] == "# MSR-VTT 1k-A: a model"
+    assert "| measured | 37.5 [0.0, 75.0] | 3.5 [1.0, 6.5] | 95 % intervals |" in lines
     assert "| chance | 12.5 | 4.5 |  |" in lines
     assert "| MIL-NCE S3D | 9.9 | 29.5 | Miech et al. 2020; batch 8192 |" in lines
     assert "- num_windows: 10" in lines
@@ -129,21 +129,32 @@ def test_a_page_without_examples_or_plots_is_a_page(decoder, tmp_path):
     assert "What went" not in html
 
 
-def printed(result: BenchmarkResult) -> str:
+def printed(result: BenchmarkResult, *, width: int = 120) -> str:
     page = io.StringIO()
-    print_result(result, Console(file=page, width=120))
+    print_result(result, Console(file=page, width=width))
     return page.getvalue()
 
 
 def test_print_says_what_is_measured_published_missing_and_how():
     text = printed(make_result(model="[bold]m[/bold]"))
-    assert "measured: [bold]m[/bold]" in text
+    assert "MSR-VTT 1k-A: [bold]m[/bold]" in text
     assert "37.5 [0.0, 75.0]" in text
     assert "29.5" in text
+    assert "MIL-NCE S3D: Miech et al. 2020; batch 8192" in text
     assert "video to text" in text
     assert "  clip: fps 10" in text
     assert "8 of 10 pairs were measured: the numbers are of 80.0% of the benchmark" in text
     assert "  videos/x.mp4: no such file" in text
+
+
+def test_a_narrow_terminal_breaks_no_number():
+    first = make_result(hits=(1,) * 20)
+    measures = tuple(Measure.of(f"R@{depth}", first.measures[0].outcomes, kind="share") for depth in range(5))
+    wide = BenchmarkResult("b", "B", measures, {"video to text": measures}, {}, Coverage("items", 20, 20))
+    lines = [line for line in printed(wide, width=84).splitlines() if "│" in line]
+    assert max(map(len, lines)) <= 84
+    assert sum(line.count("100.0–100.0") for line in lines) == 10
+    assert sum(line.count("[100.0, 100.0]") for line in printed(wide, width=200).splitlines()) == 10
 
 
 def test_what_is_missing_in_masses_is_counted_by_reason():

@@ -80,14 +80,18 @@ class Comparison:
     differences: tuple[MeasuredDifference, ...]
 
     def numbers_table(self) -> TextTable:
-        """All numbers with their intervals, a row for each result."""
-        columns = {name: measure.kind for own in self.measures for name, measure in own.items()}
-        rows = []
-        for name, own, share in zip(self.names, self.measures, self.coverage, strict=True):
-            cells = [with_interval(own[column]) if column in own else UNKNOWN for column in columns]
-            rows.append((name, *cells, f"{100 * share:.1f}"))
-        titles = [column_title(name, kind) for name, kind in columns.items()]
-        return TextTable(self.title, ("", *titles, "measured share %"), tuple(rows))
+        """All numbers with their intervals, a column for each result."""
+        kinds = {name: measure.kind for own in self.measures for name, measure in own.items()}
+        rows = [
+            (
+                column_title(name, kind),
+                *(with_interval(own[name]) if name in own else UNKNOWN for own in self.measures),
+            )
+            for name, kind in kinds.items()
+        ]
+        shares = [f"{100 * share:.1f}" for share in self.coverage]
+        rows.append(("measured share %", *shares))
+        return TextTable(self.title, ("", *self.names), tuple(rows))
 
     def differences_table(self) -> TextTable:
         """The paired tests, a row for each result and number."""
@@ -95,13 +99,12 @@ class Comparison:
         for one in self.differences:
             found = one.found
             low, high = _signed(found.low, one.kind), _signed(found.high, one.kind)
-            cell = f"{_signed(found.difference, one.kind)} [{low}, {high}]"
+            difference = f"{_signed(found.difference, one.kind)} [{low}, {high}]"
             unit = "points" if one.kind == "share" else "ranks"
-            rows.append(
-                (one.result, one.measure, f"{cell} {unit}", f"{found.p_value:.4f}", f"{found.num_units:,}")
-            )
-        header = ("", "measure", f"difference from {self.names[0]}", "p", "common units")
-        return TextTable("paired bootstrap", header, tuple(rows))
+            label = f"{one.result}: {one.measure}, {unit}"
+            rows.append((label, difference, f"{found.p_value:.4f}", f"{found.num_units:,}"))
+        header = ("", "difference", "p", "common units")
+        return TextTable(f"paired bootstrap against {self.names[0]}", header, tuple(rows))
 
 
 def compare_results(

@@ -79,7 +79,8 @@ def _write_bytes(data: bytes, path: Path) -> None:
 
 
 def _as_markdown(result: BenchmarkResult) -> str:
-    parts = [f"# {result.title}", _table_as_markdown(main_table(result))]
+    main = main_table(result)
+    parts = [f"# {_escaped(main.title)}", _table_as_markdown(main)]
     for table in further_tables(result):
         parts += [f"## {_escaped(table.title)}", _table_as_markdown(table)]
     protocol = [f"- {_escaped(line)}" for line in card_lines(result.card)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -13,9 +15,12 @@ from narravid.evaluation.result_text import (
     coverage_lines,
     further_tables,
     main_table,
+    source_lines,
 )
 
 __all__ = ["print_result", "print_table"]
+
+PLAIN_INTERVAL = re.compile(r"^([\d.]+) \[([\d.]+), ([\d.]+)\]$")
 
 
 def print_result(result: BenchmarkResult, console: Console | None = None) -> None:
@@ -26,7 +31,9 @@ def print_result(result: BenchmarkResult, console: Console | None = None) -> Non
         console: Where; standard output when None.
     """
     console = console or Console()
-    print_table(main_table(result), console)
+    print_table(main_table(result, with_sources=False), console)
+    for line in source_lines(result):
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     for table in further_tables(result):
         print_table(table, console)
     lines = [
@@ -39,16 +46,29 @@ def print_result(result: BenchmarkResult, console: Console | None = None) -> Non
 
 
 def print_table(text: TextTable, console: Console) -> None:
-    """Print a table.
+    """Print a table; where the console is narrow, intervals stand below their numbers.
 
     Args:
         text: What is in it; the first column holds names, the others figures.
         console: Where.
     """
+    table = _table(text)
+    if table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum > console.width:
+        stacked = tuple(tuple(map(_stacked, row)) for row in text.rows)
+        table = _table(TextTable(text.title, text.header, stacked))
+    console.print(table)
+
+
+def _stacked(cell: str) -> str:
+    """A number above its interval, which is written without a space so that it stays in one line."""
+    short = PLAIN_INTERVAL.sub(r"\1\n\2–\3", cell)
+    return short.replace(" [", "\n[")
+
+
+def _table(text: TextTable) -> Table:
     table = Table(title=escape(text.title))
     for place, title in enumerate(text.header):
-        is_figure = place > 0 and title != "source"
-        table.add_column(escape(title), justify="right" if is_figure else "left", overflow="fold")
+        table.add_column(escape(title), justify="right" if place else "left", overflow="fold")
     for row in text.rows:
         table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+    return table

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MeasureKind
+from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MeasureKind, PublishedRow
 
 __all__ = [
     "TextTable",
@@ -17,6 +17,7 @@ __all__ = [
     "figure",
     "further_tables",
     "main_table",
+    "source_lines",
     "with_interval",
 ]
 
@@ -64,19 +65,34 @@ def column_title(name: str, kind: MeasureKind) -> str:
     return f"{name} %" if kind == "share" else name
 
 
-def main_table(result: BenchmarkResult) -> TextTable:
-    """What was measured, chance, and what is published, one below the other."""
+def main_table(result: BenchmarkResult, *, with_sources: bool = True) -> TextTable:
+    """What was measured, chance, and what is published, one below the other.
+
+    Args:
+        result: The result.
+        with_sources: Whether the last column says who published a row.
+    """
     measures = result.measures
-    model = str(result.card.get("model", "this model"))
-    rows = [(f"measured: {model}", *map(with_interval, measures), "95 % intervals")]
+    rows = [("measured", *map(with_interval, measures), "95 % intervals")]
     if any(measure.chance is not None for measure in measures):
         rows.append(("chance", *(figure(measure.chance, measure.kind) for measure in measures), ""))
     for row in result.published:
         figures = (figure(row.values.get(measure.name), measure.kind) for measure in measures)
-        source = f"{row.source}; {row.note}" if row.note else row.source
-        rows.append((row.model, *figures, source))
+        rows.append((row.model, *figures, _source(row)))
     header = ("", *(column_title(measure.name, measure.kind) for measure in measures), "source")
-    return TextTable(result.title, header, tuple(rows))
+    kept = slice(None) if with_sources else slice(-1)
+    model = result.card.get("model")
+    title = result.title if model is None else f"{result.title}: {model}"
+    return TextTable(title, header[kept], tuple(row[kept] for row in rows))
+
+
+def source_lines(result: BenchmarkResult) -> list[str]:
+    """Who published the rows below what was measured, one line for each."""
+    return [f"{row.model}: {_source(row)}" for row in result.published]
+
+
+def _source(row: PublishedRow) -> str:
+    return f"{row.source}; {row.note}" if row.note else row.source
 
 
 def further_tables(result: BenchmarkResult) -> Iterator[TextTable]:
