@@ -181,6 +181,7 @@ def test_features_in_place_of_videos(archive, tmp_path):
     assert values(result.measures)["R@1"] == pytest.approx(5 / 6)
     assert result.card["features"] == {"resnet152-imagenet": 16, "resnext101-kinetics": 2}
     assert Path(result.best[0].shown[0].path).suffix == ".mp4"  # shown, though not looked at
+    assert set(result.measures[0].outcomes.units) == SENTENCES.keys()
 
     (tmp_path / "3d" / "video9773.npy").unlink()
     without_videos = Msrvtt(annotations=archive / "MSRVTT_JSFUSION_test.csv", features=folders)

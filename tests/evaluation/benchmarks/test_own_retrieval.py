@@ -44,6 +44,8 @@ def test_a_list_of_ones_own(folder):
     result = OwnRetrieval(pairs=folder / "pairs.csv").run(session_of(PlantedModel(ANSWERS)))
     assert values(result.measures)["R@1"] == 1
     assert result.title == "Retrieval on pairs.csv"
+    units = result.measures[0].outcomes.units
+    assert units == ("videos/a.mp4@0-2", "videos/a.mp4@2-4", "videos/a.mp4@4-6", "videos/b.mp4")
     assert result.published == ()
     assert result.plots.keys() == {"ranks_text_to_video", "ranks_video_to_text"}
     assert all(picture.startswith(b"\x89PNG") for picture in result.plots.values())
@@ -69,4 +71,7 @@ def test_features_of_ones_own_list(folder, tmp_path):
     protocol = OwnRetrieval(pairs=source, features=(tmp_path / "2d", tmp_path / "3d"))
     result = protocol.run(session_of(PlantedFeatureModel(ANSWERS)))
     assert values(result.measures)["R@1"] == 1
+    assert result.best[0].shown[0].path == str(folder / "videos" / "a.mp4")  # shown, though not looked at
+    units = ("videos/a.mp4@0-1", "videos/a.mp4@4-5", "b.webm")  # as on pixels, to be compared
+    assert result.measures[0].outcomes.units == units
     assert result.card["feature_files"] == [str(tmp_path / "2d"), str(tmp_path / "3d")]

@@ -81,6 +81,7 @@ def test_known_mistakes_and_a_clip_that_is_there_twice(archive, tmp_path):
     units = result.measures[0].outcomes.units
     assert len(set(units)) == 5
     assert units[3] == units[5]  # but they are drawn together for the intervals
+    assert units[:4] == ("first@0-6", "first@7-13", "first@14-20", "second@0-6")  # on every machine
 
 
 def test_missing_and_broken_videos(archive, tmp_path):
@@ -104,6 +105,8 @@ def test_features_in_folders(archive, tmp_path):
     )
     result = protocol.run(session_of(PlantedFeatureModel(answers(boil=3))))
     assert values(result.measures)["R@1"] == pytest.approx(4 / 5)
+    on_pixels = Youcook2(videos=archive, num_windows=1).run(session_of(PlantedModel(answers())))
+    assert result.measures[0].outcomes.units == on_pixels.measures[0].outcomes.units  # to be compared
 
 
 def write_pickle(folder: Path, sentences: list[str], *, dim_3d: int = 2) -> Path:

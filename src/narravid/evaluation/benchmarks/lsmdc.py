@@ -57,12 +57,12 @@ class Lsmdc(RetrievalProtocol):
             )
             for sentence in read_lsmdc(source)
         ]
-        embedded, card = embed_listed(session, self, listed, source=source, videos=self.videos)
+        clips = embed_listed(session, self, listed, source=source, videos=self.videos)
         gallery = (
             "the aligned part of each clip's file" if is_aligned else "whole files of clips, as published"
         )
         data = RetrievalData(self.name, "LSMDC", {"annotations": source}, gallery)
-        return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
+        return retrieval_result(session, data, clips)
 
 
 def _aligned(sentence: LsmdcSentence) -> Span | None:

@@ -44,8 +44,8 @@ class Msrvtt(RetrievalProtocol):
         """Measure the session's model; see `Benchmark.run`."""
         source = find_annotations(self.annotations, ANNOTATION_NAMES, videos=self.videos)
         listed = [ListedPair(pair.video_id, pair.places, pair.sentence) for pair in read_msrvtt_pairs(source)]
-        embedded, card = embed_listed(session, self, listed, source=source, videos=self.videos)
+        clips = embed_listed(session, self, listed, source=source, videos=self.videos)
         data = RetrievalData(
             self.name, "MSR-VTT 1k-A", {"annotations": source}, "whole videos, one sentence each"
         )
-        return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
+        return retrieval_result(session, data, clips)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,15 @@ from narravid.inference.embedder import Embedder
 from narravid.protocols import FeatureDualEncoder
 from narravid.types import Span
 
-__all__ = ["ListedPair", "embed_listed", "embed_on_features", "embed_on_pixels", "one_entry_per_row"]
+__all__ = [
+    "EmbeddedClips",
+    "ListedPair",
+    "embed_listed",
+    "embed_on_features",
+    "embed_on_pixels",
+    "one_entry_per_row",
+    "with_files",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,22 @@ class ListedPair:
     span: Span | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedClips:
+    """What a retrieval benchmark is scored on.
+
+    Attributes:
+        embedded: The embeddings; paths of pairs are files, or names of features where there is no file.
+        names: For each path what the clip is called on every machine; results of different models are
+            compared by these names.
+        card: What the protocol card says of the embeddings.
+    """
+
+    embedded: EmbeddedPairs
+    names: Mapping[str, str]
+    card: Mapping[str, Any]
+
+
 def embed_listed(
     session: EvaluationSession,
     protocol: RetrievalProtocol,
@@ -49,7 +73,7 @@ def embed_listed(
     *,
     source: Path,
     videos: Path | None,
-) -> tuple[EmbeddedPairs, dict[str, Any]]:
+) -> EmbeddedClips:
     """Embed the clips of a list, from features where the protocol names some, else from the videos.
 
     What is not there at all is missing and stops nothing, because published benchmarks are made of videos
@@ -63,7 +87,7 @@ def embed_listed(
         videos: The benchmark's folder; with features only to show examples.
 
     Returns:
-        The embeddings, one gallery entry for each row of the list, and what the protocol card says of them.
+        The embeddings, one gallery entry for each row of the list.
 
     Raises:
         AnnotationError: If the list is empty.
@@ -78,15 +102,33 @@ def embed_listed(
         model = session.feature_dual_encoder()
         tracks = protocol.tracks(model.feature_spec)
         pairs = [FeaturePair(pair.name, pair.text, pair.span) for pair in listed]
-        embedded = embed_on_features(session, protocol, pairs, tracks=tracks)
-        return one_entry_per_row(_with_videos(embedded, listed, videos)), protocol.feature_card(model)
+        embedded = one_entry_per_row(embed_on_features(session, protocol, pairs, tracks=tracks))
+        file_of = {} if videos is None else _files_by_name(listed, videos)
+        return with_files(embedded, file_of, card=protocol.feature_card(model))
     _refuse_features_model(session)
     if videos is None:
         raise ConfigError("name the folder of the videos with --videos", key="videos")
     there, missing = _find_videos(listed, videos)
     embedded = embed_on_pixels(session, protocol, there)
     embedded = replace(embedded, missing=(*missing, *embedded.missing))
-    return one_entry_per_row(embedded), protocol.pixel_card(session.pixel_dual_encoder())
+    names = {path: name for name, path in _files_by_name(listed, videos).items()}
+    card = protocol.pixel_card(session.pixel_dual_encoder())
+    return EmbeddedClips(one_entry_per_row(embedded), names, card)
+
+
+def with_files(
+    embedded: EmbeddedPairs, file_of: Mapping[str, str], *, card: Mapping[str, Any]
+) -> EmbeddedClips:
+    """Embeddings of features with the files of their videos, so that examples can be shown.
+
+    Args:
+        embedded: Pairs whose paths are names of features.
+        file_of: The video of each name, where there is one.
+        card: What the protocol card says of the embeddings.
+    """
+    pairs = tuple(replace(pair, path=file_of.get(pair.path, pair.path)) for pair in embedded.pairs)
+    names = {shown.path: pair.path for shown, pair in zip(pairs, embedded.pairs, strict=True)}
+    return EmbeddedClips(replace(embedded, pairs=pairs), names, card)
 
 
 def one_entry_per_row(embedded: EmbeddedPairs) -> EmbeddedPairs:
@@ -209,14 +251,9 @@ def _absent_features(tracks: FolderTracks, pairs: Sequence[FeaturePair]) -> dict
     return absent
 
 
-def _with_videos(embedded: EmbeddedPairs, listed: Sequence[ListedPair], videos: Path | None) -> EmbeddedPairs:
-    """The pairs with the files of their videos, where there are some, so that examples can be shown."""
-    if videos is None:
-        return embedded
+def _files_by_name(listed: Sequence[ListedPair], videos: Path) -> dict[str, str]:
     found = zip(listed, locate_videos(videos, listed).paths, strict=True)
-    file_of = {pair.name: str(path) for pair, path in found if path is not None}
-    pairs = (replace(pair, path=file_of.get(pair.path, pair.path)) for pair in embedded.pairs)
-    return replace(embedded, pairs=tuple(pairs))
+    return {pair.name: str(path) for pair, path in found if path is not None}
 
 
 def _refuse_features_model(session: EvaluationSession) -> None:

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from narravid.evaluation.benchmarks.protocol_card import protocol_card
+from narravid.evaluation.benchmarks.retrieval_clips import EmbeddedClips
 from narravid.evaluation.benchmarks.retrieval_scores import RankedPairs, examples, measures, rank_pairs
 from narravid.evaluation.drawings import Drawings
-from narravid.evaluation.embed import EmbeddedPairs
 from narravid.evaluation.published import PUBLISHED
 from narravid.evaluation.result import BenchmarkResult, Coverage, MissingItem
 from narravid.evaluation.result_pictures import rank_histogram
 from narravid.evaluation.session import EvaluationSession
-from narravid.types import Similarity
 
 __all__ = ["RetrievalData", "retrieval_result"]
 
@@ -41,27 +39,21 @@ class RetrievalData:
 
 
 def retrieval_result(
-    session: EvaluationSession,
-    data: RetrievalData,
-    embedded: EmbeddedPairs,
-    *,
-    similarity: Similarity,
-    card: Mapping[str, Any],
+    session: EvaluationSession, data: RetrievalData, clips: EmbeddedClips
 ) -> BenchmarkResult:
     """Score embeddings and put together everything that is to be told of them.
 
     Args:
         session: The run.
         data: What the numbers are about.
-        embedded: At least one pair.
-        similarity: How to compare.
-        card: What the embeddings depend on.
+        clips: At least one pair.
 
     Returns:
         The result: text to video first, video to text further.
     """
-    ranked = rank_pairs(embedded, similarity)
-    text_to_video, video_to_text = measures(ranked, seed=session.seed)
+    embedded = clips.embedded
+    ranked = rank_pairs(embedded, clips.card["similarity"])
+    text_to_video, video_to_text = measures(ranked, names=clips.names, seed=session.seed)
     best, worst = examples(ranked, count=NUM_EXAMPLES)
     num_clips = len(embedded.video)
     return BenchmarkResult(
@@ -76,7 +68,7 @@ def retrieval_result(
             gallery=data.gallery,
             gallery_size=num_clips,
             num_texts=len(embedded.pairs),
-            **card,
+            **clips.card,
         ),
         coverage=Coverage(
             unit="pairs of clip and sentence",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,27 +60,30 @@ def rank_pairs(embedded: EmbeddedPairs, similarity: Similarity) -> RankedPairs:
     )
 
 
-def measures(ranked: RankedPairs, *, seed: int) -> tuple[tuple[Measure, ...], tuple[Measure, ...]]:
+def measures(
+    ranked: RankedPairs, *, names: Mapping[str, str] | None = None, seed: int
+) -> tuple[tuple[Measure, ...], tuple[Measure, ...]]:
     """Recall at 1, 5 and 10, median and mean rank, of text to video and of video to text.
 
     Clips are what is drawn anew for the intervals: all sentences of one clip together.
 
     Args:
         ranked: The ranks.
+        names: For each path what the clip is called on every machine; None takes the path.
         seed: Of the resampling.
 
     Returns:
         Both directions; the other way has a chance level only where each clip has one sentence.
     """
     embedded = ranked.embedded
-    names = clip_names(embedded)
-    num_clips = len(names)
+    units = _units(embedded, names or {})
+    num_clips = len(units)
     chance = chance_metrics(num_clips)
-    units_of_texts = tuple(names[row] for row in embedded.clip_of_text)
+    units_of_texts = tuple(units[row] for row in embedded.clip_of_text)
     is_one_to_one = len(embedded.pairs) == num_clips
     return (
         _measures(ranked.text_to_video, units_of_texts, chance=chance, seed=seed),
-        _measures(ranked.video_to_text, names, chance=chance if is_one_to_one else None, seed=seed),
+        _measures(ranked.video_to_text, units, chance=chance if is_one_to_one else None, seed=seed),
     )
 
 
@@ -107,21 +110,20 @@ def _measures(
     return (*shares, *places)
 
 
-def clip_names(embedded: EmbeddedPairs) -> tuple[str, ...]:
-    """A name for each of the C clips: its file, and its span where it is a part of one.
+def _units(embedded: EmbeddedPairs, names: Mapping[str, str]) -> tuple[str, ...]:
+    """What is drawn for the intervals: the name of each of the C clips, with its span where it has one.
 
     Two entries of one clip have one name, so that they are drawn together.
     """
     first: dict[int, RetrievalPair] = {}
     for pair, row in zip(embedded.pairs, embedded.clip_of_text.tolist(), strict=True):
         first.setdefault(row, pair)
-    return tuple(_clip_name(first[row]) for row in range(len(embedded.video)))
+    return tuple(_unit(first[row], names) for row in range(len(embedded.video)))
 
 
-def _clip_name(pair: RetrievalPair) -> str:
-    if pair.span is None:
-        return pair.path
-    return f"{pair.path}@{pair.span.start_seconds:g}-{pair.span.end_seconds:g}"
+def _unit(pair: RetrievalPair, names: Mapping[str, str]) -> str:
+    name = names.get(pair.path, pair.path)
+    return name if pair.span is None else f"{name}@{pair.span.start_seconds:g}-{pair.span.end_seconds:g}"
 
 
 def examples(ranked: RankedPairs, *, count: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

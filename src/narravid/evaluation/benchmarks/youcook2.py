@@ -19,6 +19,7 @@ from narravid.evaluation.benchmarks.retrieval_clips import (
     embed_listed,
     embed_on_features,
     one_entry_per_row,
+    with_files,
 )
 from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
 from narravid.evaluation.benchmarks.retrieval_result import RetrievalData, retrieval_result
@@ -58,14 +59,14 @@ class Youcook2(RetrievalProtocol):
             ListedPair(clip.video_id, clip.places, clip.text, clip.span)
             for clip in read_youcook2_clips(source)
         ]
-        embedded, card = embed_listed(session, self, listed, source=source, videos=self.videos)
+        clips = embed_listed(session, self, listed, source=source, videos=self.videos)
         data = RetrievalData(
             self.name,
             "YouCook2 validation",
             {"annotations": source},
             "an entry for each row of the list; 3,350 as published",
         )
-        return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
+        return retrieval_result(session, data, clips)
 
     def _run_on_pickle(self, session: EvaluationSession, path: Path) -> BenchmarkResult:
         model = session.feature_dual_encoder()
@@ -74,5 +75,5 @@ class Youcook2(RetrievalProtocol):
         data = RetrievalData(
             self.name, "YouCook2 validation", {"features": path}, "validation clips of HowTo100M's repository"
         )
-        card = self.feature_card(model)
-        return retrieval_result(session, data, embedded, similarity=card["similarity"], card=card)
+        clips = with_files(embedded, {}, card=self.feature_card(model))
+        return retrieval_result(session, data, clips)
