@@ -156,7 +156,7 @@ class AlignerEncoders(nn.Module):
                     f"{name} must be (B, steps, {size}) floating point, got {tuple(tensor.shape)} "
                     f"{tensor.dtype}"
                 )
-        if len(features) != len(text) or features.shape[1] == 0:
+        if features.shape[0] != text.shape[0] or features.shape[1] == 0:
             raise ValueError(
                 "features and text must be of the same videos, and those at least a second long, "
                 f"got {tuple(features.shape)} and {tuple(text.shape)}"

@@ -98,7 +98,7 @@ class DistilBERTTower(nn.Module):
                 f"tokens must be (N, L) int64 with L from 1 to {limit}, "
                 f"got {tuple(tokens.shape)} {tokens.dtype}"
             )
-        if len(tokens) == 0:  # the library cannot tell the size of a head of no sentences
+        if tokens.shape[0] == 0:  # the library cannot tell the size of a head of no sentences
             weight = next(self.head.parameters())
             return weight.new_zeros((*tokens.shape, self.config.hidden_dim))
         mask = _counted(tokens).long() if self.config.attention_mask else None

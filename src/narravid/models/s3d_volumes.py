@@ -116,6 +116,9 @@ def _max_pool(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...])
     """Max-pool of what is not negative, with the padding of `s3d_layers.max_pool_space`."""
     total = [max(k - s, 0) for k, s in zip(kernel, stride, strict=True)]
     end = [t % 2 if size % s else 0 for t, s, size in zip(total, stride, x.shape[2:], strict=True)]
+    # A window larger than the whole map is allowed in PyTorch's ceil mode, but not everywhere.
+    room = [size + t // 2 * 2 for t, size in zip(total, x.shape[2:], strict=True)]
+    end = [max(e, k - r) for e, k, r in zip(end, kernel, room, strict=True)]
     if any(end):
         x = F.pad(x, (0, end[2], 0, end[1], 0, end[0]))
     return F.max_pool3d(x, kernel, stride, padding=[t // 2 for t in total], ceil_mode=True)

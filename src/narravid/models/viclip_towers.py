@@ -188,6 +188,6 @@ class TextTower(nn.Module):
             )
         inputs = self.tokens(tokens) + self.positions[: tokens.shape[1]]
         outputs = self.transformer(inputs, causal=True)
-        rows = torch.arange(len(tokens), device=tokens.device)
+        rows = torch.arange(tokens.shape[0], device=tokens.device)
         ends: torch.Tensor = self.norm_after(outputs[rows, tokens.argmax(dim=1)])
         return ends @ self.projection
