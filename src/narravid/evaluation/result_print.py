@@ -20,6 +20,7 @@ from narravid.evaluation.result_text import (
 
 __all__ = ["print_result", "print_table"]
 
+NAMES_WIDTH = 12
 PLAIN_INTERVAL = re.compile(r"^([\d.]+) \[([\d.]+), ([\d.]+)\]$")
 
 
@@ -55,7 +56,8 @@ def print_table(text: TextTable, console: Console) -> None:
     table = _table(text)
     if table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum > console.width:
         stacked = tuple(tuple(map(_stacked, row)) for row in text.rows)
-        table = _table(TextTable(text.title, text.header, stacked))
+        narrow = TextTable(text.title, text.header, stacked)
+        table = _table(narrow, keeps_figures=_figures_width(narrow) + NAMES_WIDTH <= console.width)
     console.print(table)
 
 
@@ -65,10 +67,17 @@ def _stacked(cell: str) -> str:
     return short.replace(" [", "\n[")
 
 
-def _table(text: TextTable) -> Table:
+def _figures_width(text: TextTable) -> int:
+    """Columns of the terminal that all but the first column of a table take, with their borders."""
+    columns = zip(text.header[1:], *(row[1:] for row in text.rows), strict=True)
+    return sum(max(len(line) for cell in column for line in cell.split("\n")) + 3 for column in columns)
+
+
+def _table(text: TextTable, *, keeps_figures: bool = False) -> Table:
     table = Table(title=escape(text.title))
-    for place, title in enumerate(text.header):
-        table.add_column(escape(title), justify="right" if place else "left", overflow="fold")
+    table.add_column(escape(text.header[0]), overflow="fold")
+    for title in text.header[1:]:
+        table.add_column(escape(title), justify="right", overflow="fold", no_wrap=keeps_figures)
     for row in text.rows:
         table.add_row(*(escape(cell) for cell in row))
     return table
