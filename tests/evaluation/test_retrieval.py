@@ -1,22 +1,18 @@
 """Retrieval on real video files whose colours are known, by a model that sees nothing but colour."""
 
 import dataclasses
-import io
 import itertools
-import json
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import NarravidError
 from narravid.evaluation.embed import EmbeddedPairs, embed_pairs
 from narravid.evaluation.pairs import RetrievalPair
-from narravid.evaluation.report import print_retrieval, write_retrieval
 from narravid.evaluation.retrieval import evaluate_pairs, evaluate_retrieval, score_pairs
 from narravid.inference.embedder import Embedder
 from narravid.types import ClipSpec, Span
@@ -284,32 +280,3 @@ def test_the_card_says_how_it_was_measured(videos, decoder):
     assert card["clip"]["duration_seconds"] == 1
     assert card["dtype"] == "float32"
     assert card["test_time_tricks"] == "none"
-
-
-def test_reports_for_people_and_for_programs(videos, decoder, tmp_path):
-    pairs = [*first_parts(videos), *(RetrievalPair(str(tmp_path / f"{i}.mp4"), "red") for i in range(25))]
-    result = evaluate_retrieval(CosineColorModel(), pairs, num_windows=2, decoder=decoder)
-
-    page = io.StringIO()
-    print_retrieval(result, console=Console(file=page, width=120))
-    text = page.getvalue()
-    assert "among 5 clips, 5 sentences" in text
-    rows = {line.split("│")[1].strip(): line for line in text.splitlines() if line.count("│") == 7}
-    assert [cell.strip() for cell in rows["text to video"].split("│")[2:-1]] == ["100.0"] * 3 + ["1.0"] * 2
-    assert "20.0" in rows["chance (text to video)"]
-    assert "2 windows of 4 frames at 4 fps, 16 px center crop; similarity cosine" in text
-    assert "25 of 30 pairs are missing from the gallery; the numbers are of the other 16.7%:" in text
-    assert "19.mp4: " in text
-    assert "20.mp4: " not in text
-    assert "and 5 more; by reason:" in text
-    assert "25 x " in text
-
-    path = tmp_path / "out" / "result.json"
-    write_retrieval(result, path)
-    content = json.loads(path.read_text())
-    assert content["text_to_video"]["R@1"] == 1
-    assert content["gallery_size"] == 5
-    assert content["share_of_pairs"] == pytest.approx(5 / 30)
-    assert list(content["missing_by_reason"].values()) == [25]
-    assert content["missing"][0].keys() == {"path", "text", "span", "reason"}
-    assert content["card"]["similarity"] == "cosine"

@@ -24,11 +24,11 @@ class RetrievalProtocol:
         num_windows: Windows per clip, equally spaced, over which its embedding is averaged.
         similarity: How embeddings are compared; the model's own way when absent, as in the published
             evaluations.
-        features: For a model that works on extracted features: a folder of `.npy` files, one per video or
+        features: For a model that works on extracted features: a folder of feature files, one per video or
             clip, for each of its extractors in the order in which it takes them (2D, then 3D). No video is
             decoded then.
-        feature_rates: Features per second of each folder; those of the published extractors when empty (1
-            for 2D, 1.5 for 3D).
+        feature_rates: Features per second of each folder whose files do not state theirs; those of the
+            published extractors when empty (1 for 2D, 1.5 for 3D).
         max_words: Words of a sentence that are read; as the model's weights were published when absent.
         case: Whether sentences are lower-cased or keep their case; as the weights were published when absent.
 
