@@ -11,9 +11,10 @@ import torch
 from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import DecodeError
 from narravid.evaluation.windows import WindowItem, WindowPlan, encode_windows, spread_windows
+from narravid.inference.clip_encoder import ClipEncoder
 from narravid.types import ClipSpec, Span
 from narravid.video.watched import WatchedDecoder
-from tiny_corpus import COLOURS, write_colour_videos
+from tiny_corpus import COLOURS, make_tiny_s3d, write_colour_videos
 from watched_doubles import DirectDecoder
 
 SPEC = ClipSpec(num_frames=2, fps=4.0, size_pixels=8, frame_rule="shown_at")
@@ -65,6 +66,17 @@ def test_a_batch_over_borders_gives_what_a_batch_of_its_own_gives(videos, decode
     for number, item in enumerate(items):
         alone = encode_windows(MeanColour(), [item], rule, decoder=decoder, batch_size=1)
         np.testing.assert_allclose(together.vectors[number], alone.vectors[0], atol=1e-6 * 255)
+
+
+def test_a_network_gives_the_same_whatever_shares_its_batch(videos, decoder):
+    encoder = ClipEncoder(make_tiny_s3d())
+    items = items_of(videos, "red", "blue", "green")
+    rule = spread_windows(encoder.clip_spec, 3)
+    together = encode_windows(encoder, items, rule, decoder=decoder, batch_size=4)
+    for number, item in enumerate(items):
+        alone = encode_windows(encoder, [item], rule, decoder=decoder, batch_size=1)
+        norms = np.linalg.norm(alone.vectors[0], axis=1, keepdims=True)
+        np.testing.assert_allclose(together.vectors[number] / norms, alone.vectors[0] / norms, atol=1e-6)
 
 
 def test_an_item_that_is_there_twice_is_decoded_once(videos, decoder):
