@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from inference_doubles import LinearDualEncoder
+from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import AnnotationError, CheckpointError, NarravidError
 from narravid.evaluation.benchmarks.crosstask import CrossTask
 from narravid.evaluation.benchmarks.crosstask_data import read_crosstask
@@ -116,6 +117,11 @@ def test_what_is_missing_or_broken_is_told(known):
     assert missing.keys() == {"gone00", "broken", "unseen"}
     assert missing["gone00"] == "no such file"
     assert missing["unseen"] == "is not annotated in crosstask_release"
+
+
+def test_too_many_broken_videos_stop_it(archive):
+    with pytest.raises(TooManyBadItemsError, match="more than 20%: 1 x cannot be opened"):
+        CrossTask(videos=archive).run(session_of(PlannedEncoder(TRUTH), max_bad_share=0.2))
 
 
 def test_a_model_that_misplaces_one_step_misses_one(archive):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models.small_aligners import small_aligner
+from narravid.bad_items import TooManyBadItemsError
 from narravid.data.annotations.htm_align import read_htm_align
 from narravid.data.feature_files import MemoryTracks
 from narravid.data.featured import FeatureTrack
@@ -186,6 +187,12 @@ def test_an_aligner_takes_videos_with_what_extracts_its_features(archive, tmp_pa
     other = small_aligner()  # takes features of another size
     with pytest.raises(CheckpointError, match="name another --feature-model"):
         HtmAlign(videos=archive, feature_model=str(folder)).run(session_of(other))
+
+
+def test_too_many_broken_feature_files_stop_it(features):
+    session = session_of(PointingAligner({}), max_bad_share=0.3)
+    with pytest.raises(TooManyBadItemsError, match="more than 30%"):
+        HtmAlign(features=(features,)).run(session)
 
 
 class SecondsByName:
