@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from narravid.errors import ConfigError, NarravidError
-from narravid.inference.embedder import EmbeddingDtype
+from narravid.inference.clip_encoder import EmbeddingDtype
 from narravid.protocols import FeatureDualEncoder, PixelDualEncoder
 from narravid.text.words import WordTokenizer
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 
 from narravid.bad_items import MAX_BAD_SHARE
 from narravid.errors import CheckpointError
-from narravid.inference.clip_encoder import Backend, ClipEncoder, ClipOutput
-from narravid.inference.embedder import EmbeddingDtype
+from narravid.evaluation.embedding_cache import EmbeddingCache
+from narravid.inference.clip_encoder import Backend, ClipEncoder, ClipOutput, EmbeddingDtype
 from narravid.models.kinds import (
     as_aligner,
     as_feature_dual_encoder,
@@ -19,9 +18,6 @@ from narravid.models.kinds import (
 )
 from narravid.protocols import Aligner, FeatureDualEncoder, FeatureExtractor, Model, PixelDualEncoder
 from narravid.video.watched import WatchedDecoder
-
-if TYPE_CHECKING:
-    from narravid.evaluation.embedding_cache import EmbeddingCache
 
 __all__ = ["EvaluationSession"]
 
