@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from coloured_actions import COLOURS, ColourModel, session_of, values
+from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import AnnotationError, NarravidError
 from narravid.evaluation.benchmarks.action_classifiers import OwnClassifier
 from narravid.evaluation.benchmarks.action_probes import OwnProbe
@@ -80,7 +81,7 @@ def test_what_is_broken_absent_or_behind_the_end_is_told(folder, decoder):
     assert values(result.measures)["top-1"] == 1.0
     assert (result.coverage.num_measured, result.coverage.num_expected) == (6, 9)
     reasons = {Path(item.path).name: item.reason for item in result.coverage.missing}
-    assert reasons["gone.mp4"] == "no such file"
+    assert "No such file" in reasons["gone.mp4"]
     assert "no frame there, the video ends at 9.00 s" in reasons["b.mp4"]
     assert set(reasons) == {"gone.mp4", "broken.mp4", "b.mp4"}
 
@@ -94,7 +95,7 @@ def test_lists_that_do_not_make_a_probe(folder, decoder):
     with pytest.raises(NarravidError, match="at least two classes, and 1 could be read"):
         OwnProbe(labels=one_class, num_frames=8).run(session)
     absent = write_labels(folder, ["gone.mp4,red,train,,", *rows_of("b", "test")], "absent.csv")
-    with pytest.raises(NarravidError, match=r"none of the 1 videos to learn from"):
+    with pytest.raises(TooManyBadItemsError):
         OwnProbe(labels=absent).run(session)
     for wrong in ({"cost": 0.0}, {"num_windows": 0}, {"clips": "other"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -61,6 +61,7 @@ def test_a_model_that_sees_colours_misses_only_the_planted_one(archive, decoder)
     (top1,) = result.measures
     assert (top1.name, top1.value, top1.chance) == ("top-1", pytest.approx(8 / 9), pytest.approx(1 / 3))
     assert top1.low <= 8 / 9 <= top1.high == 1
+    assert top1.outcomes.units[0] == "PaintRed/v_PaintRed_g04_c01"  # as the list has it
     assert set(top1.outcomes.groups) == {"split 1", "split 2", "split 3"}
     assert (result.coverage.num_measured, result.coverage.num_expected) == (12, 12)
     assert [example.title for example in result.worst] == ["PaintRed, taken for ShowGreen"]

@@ -51,6 +51,7 @@ class ActionSet:
     Attributes:
         labels: Names of the classes by number.
         items: The videos.
+        names: What the list calls the video of each, wherever it lies.
         classes: Number of the class of each.
         splits: At least one.
         absent: Why the files of some are not there, by the number of the item.
@@ -58,6 +59,7 @@ class ActionSet:
 
     labels: tuple[str, ...]
     items: tuple[WindowItem, ...]
+    names: tuple[str, ...]
     classes: tuple[int, ...]
     splits: tuple[ActionSplit, ...]
     absent: Mapping[int, str]
@@ -167,6 +169,8 @@ class _KineticsPlaces:
 def read_own_set(path: Path) -> ActionSet:
     """A list `video_path,label,split[,start_seconds,end_seconds]` of one's own.
 
+    A file that such a list names and that is not there counts as one that cannot be read.
+
     Raises:
         AnnotationError: If the list has a fault or no row to judge by.
     """
@@ -178,9 +182,10 @@ def read_own_set(path: Path) -> ActionSet:
     return ActionSet(
         labels=listed.labels,
         items=tuple(WindowItem(str(clip.path), clip.span) for clip in clips),
+        names=tuple(str(clip.path) for clip in clips),
         classes=tuple(clip.label for clip in clips),
         splits=(ActionSplit(path.stem, tuple(range(num_train)), tuple(range(num_train, len(clips)))),),
-        absent={number: "no such file" for number, clip in enumerate(clips) if not clip.path.is_file()},
+        absent={},
     )
 
 
@@ -204,6 +209,7 @@ def _located(
             WindowItem(str(should_be[number] if path is None else path))
             for number, path in enumerate(found.paths)
         ),
+        names=tuple(record.places[0] for record in records),
         classes=tuple(numbers[label] for label in classes),
         splits=tuple(
             ActionSplit(

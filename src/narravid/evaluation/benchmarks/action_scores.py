@@ -11,7 +11,6 @@ import torch
 
 from narravid.evaluation.benchmarks.action_lists import ActionSet
 from narravid.evaluation.result import Example, Measure, Shown
-from narravid.evaluation.windows import WindowItem
 from narravid.metrics.bootstrap import Outcomes
 from narravid.metrics.ranking import count_rows
 
@@ -51,7 +50,8 @@ def action_measures(
         `top-1`, and `top-5` where there are more than five classes.
     """
     judged = [split for split in splits if split.numbers]
-    units = tuple(_unit(actions.items[number]) for split in judged for number in split.numbers)
+    # Parts of one video are resampled together: they are no evidence apart.
+    units = tuple(actions.names[number] for split in judged for number in split.numbers)
     groups = tuple(split.name for split in judged for _ in split.numbers) if len(judged) > 1 else None
     counts = [
         count_rows(torch.from_numpy(split.scores), _classes(actions, split), name=split.name)
@@ -128,8 +128,3 @@ def _example(actions: ActionSet, number: int, margin: float, rival: int, *, good
 
 def _classes(actions: ActionSet, split: SplitScores) -> torch.Tensor:
     return torch.tensor([actions.classes[number] for number in split.numbers], dtype=torch.int64)
-
-
-def _unit(item: WindowItem) -> str:
-    """A video file: parts of one video are resampled together."""
-    return item.path
