@@ -143,7 +143,7 @@ def test_of_several_sentences_the_best_by_that_similarity_counts(similarity, bes
 def test_the_embedding_of_a_clip_is_the_mean_over_its_windows(videos, decoder):
     # Windows start at 0 and at 8 - 1 - 0.4 = 6.6 s: one sees red, one sees green.
     pairs = [RetrievalPair(videos["red", "green"], "red", None)]
-    embedded = embed_pairs(Embedder(ColorModel()), pairs, num_windows=2, decoder=decoder)
+    embedded = embed_pairs(Embedder(ColorModel()), pairs, windows=2, decoder=decoder)
     [(_, starts)] = decoder.requests
     assert starts == pytest.approx([0, 6.6])
     assert embedded.video.dtype == np.float32
@@ -153,13 +153,13 @@ def test_the_embedding_of_a_clip_is_the_mean_over_its_windows(videos, decoder):
 
 def test_a_mean_over_unit_vectors_for_cosine(videos, decoder):
     pairs = [RetrievalPair(videos["red", "green"], "red", None)]
-    embedded = embed_pairs(Embedder(CosineColorModel()), pairs, num_windows=2, decoder=decoder)
+    embedded = embed_pairs(Embedder(CosineColorModel()), pairs, windows=2, decoder=decoder)
     np.testing.assert_allclose(embedded.video, [[0, 0, -1 / 3**0.5]], atol=0.03)
 
 
 def test_windows_that_would_be_the_same_are_decoded_once(videos, decoder):
     pairs = [RetrievalPair(videos["red", "green"], "red", Span(1.0, 2.2))]
-    embedded = embed_pairs(Embedder(ColorModel()), pairs, num_windows=10, decoder=decoder)
+    embedded = embed_pairs(Embedder(ColorModel()), pairs, windows=10, decoder=decoder)
     assert decoder.requests == [(videos["red", "green"], [1.0])]
     np.testing.assert_allclose(embedded.video, [[1, -1, -1]], atol=0.03)
 
@@ -171,7 +171,7 @@ def test_sentences_of_one_clip_share_its_embedding(videos, decoder):
         RetrievalPair(path, "a red wall", Span(0.0, 4.0)),
         RetrievalPair(path, "a wall of blue paint, no", Span(4.0, 8.0)),
     ]
-    embedded = embed_pairs(Embedder(ColorModel()), pairs, num_windows=1, decoder=decoder)
+    embedded = embed_pairs(Embedder(ColorModel()), pairs, windows=1, decoder=decoder)
     assert len(decoder.requests) == 2
     assert embedded.video.shape == (2, 3)
     assert embedded.clip_of_text.tolist() == [0, 1, 0]
@@ -257,7 +257,7 @@ def test_many_sentences_are_embedded_in_parts(videos, decoder, monkeypatch):
             sizes.append(len(sentences))
             return super().encode_text(sentences)
 
-    embedded = embed_pairs(Embedder(Counting()), first_parts(videos), num_windows=1, decoder=decoder)
+    embedded = embed_pairs(Embedder(Counting()), first_parts(videos), windows=1, decoder=decoder)
     assert sizes == [2, 2, 1]
     colors = np.array([COLORS[first] for first, _ in videos]) / 127.5 - 1
     np.testing.assert_allclose(embedded.text, colors)

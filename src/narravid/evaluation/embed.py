@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.sentences import TextSettings, encode_sentences
-from narravid.evaluation.windows import WindowItem, encode_windows, spread_windows
+from narravid.evaluation.windows import PlanRule, WindowItem, encode_windows, spread_windows
 from narravid.inference.embedder import Embedder
 from narravid.types import Similarity
 from narravid.video.watched import WatchedDecoder
@@ -63,7 +63,7 @@ def embed_pairs(
     embedder: Embedder,
     pairs: Sequence[RetrievalPair],
     *,
-    num_windows: int,
+    windows: int | PlanRule,
     decoder: WatchedDecoder,
     max_bad_share: float = 1.0,
     cache: EmbeddingCache | None = None,
@@ -78,7 +78,8 @@ def embed_pairs(
     Args:
         embedder: The model.
         pairs: Clips and sentences.
-        num_windows: Windows per clip, S; fewer are decoded where a clip is too short to hold different ones.
+        windows: Windows per clip, S, each as the model wants it; fewer are decoded where a clip is too short
+            to hold different ones. Or what windows are and where they lie.
         decoder: Reads the videos, ahead of the model.
         max_bad_share: Share of the clips that may be bad; 1 never stops.
         cache: Keeps the embeddings of windows; what it knows is not decoded. None keeps nothing.
@@ -89,13 +90,13 @@ def embed_pairs(
 
     Raises:
         TooManyBadItemsError: If more clips cannot be read.
-        ValueError: If `num_windows` is not positive.
+        ValueError: If there is to be no window.
     """
     moments = list(dict.fromkeys(map(_moment, pairs)))
     encoded = encode_windows(
         embedder.clip_encoder,
         moments,
-        spread_windows(embedder.clip_spec, num_windows),
+        spread_windows(embedder.clip_spec, windows) if isinstance(windows, int) else windows,
         decoder=decoder,
         batch_size=embedder.batch_size,
         cache=cache,

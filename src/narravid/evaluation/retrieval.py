@@ -132,9 +132,7 @@ def evaluate_pairs(
     """
     if not pairs:
         raise ValueError("there are no pairs to evaluate")
-    embedded = embed_pairs(
-        embedder, pairs, num_windows=num_windows, decoder=decoder, max_bad_share=max_bad_share
-    )
+    embedded = embed_pairs(embedder, pairs, windows=num_windows, decoder=decoder, max_bad_share=max_bad_share)
     if not embedded.pairs:
         first = embedded.missing[0]
         raise NarravidError(f"none of {len(pairs)} pairs could be read; {first.pair.path}: {first.reason}")

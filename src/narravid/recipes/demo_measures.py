@@ -141,7 +141,7 @@ def measure_model(model: PixelDualEncoder, gallery: Gallery, *, num_windows: int
     """
     embedder = Embedder(model, batch_size=32)
     with WatchedDecoder() as decoder:
-        embedded = embed_pairs(embedder, gallery.pairs, num_windows=num_windows, decoder=decoder)
+        embedded = embed_pairs(embedder, gallery.pairs, windows=num_windows, decoder=decoder)
     if embedded.missing:
         missing = embedded.missing[0]
         raise ValueError(f"a clip of the toy world cannot be read: {missing.pair.path}: {missing.reason}")

@@ -163,6 +163,18 @@ def test_windows_lie_all_over_the_video(archive):
     assert [starts for _, starts in session.decoder.requests] == [pytest.approx([0.0, 1.6])] * 6
 
 
+def test_windows_may_be_others_than_the_models_own(archive):
+    session = session_of(PlantedModel(answers()))
+    result = Msrvtt(videos=archive, num_windows=2, num_frames=4, fps=4.0, size_pixels=12).run(session)
+    clip = result.card["clip"]
+    assert (clip["num_frames"], clip["fps"], clip["size_pixels"]) == (4, 4.0, 12)
+    assert clip["duration_seconds"] == 1
+    assert values(result.measures)["R@1"] == 1
+    longer = session_of(PlantedModel(answers()))
+    Msrvtt(videos=archive, num_windows=2, num_frames=4).run(longer)
+    assert [starts for _, starts in longer.decoder.requests] == [pytest.approx([0.0, 0.6])] * 6  # 2 s each
+
+
 def test_a_second_run_decodes_nothing(archive, tmp_path):
     with EmbeddingCache(tmp_path) as cache:
         first = Msrvtt(videos=archive).run(session_of(PlantedModel(answers()), cache=cache))
@@ -218,6 +230,9 @@ def test_a_list_that_is_nowhere_is_asked_for(tmp_path):
     ("settings", "message"),
     [
         ({"num_windows": 0}, "num_windows must be at least 1"),
+        ({"num_frames": 0}, "num_frames must be at least 1"),
+        ({"size_pixels": 0}, "size_pixels must be at least 1"),
+        ({"fps": 0.0}, "fps must be positive"),
         ({"similarity": "euclid"}, "similarity must be 'dot' or 'cosine'"),
         ({"case": "upper"}, "case must be 'lower' or 'keep'"),
         ({"max_words": 0}, "max_words must be at least 1"),

@@ -18,6 +18,7 @@ from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
 from narravid.evaluation.feature_retrieval import embed_feature_pairs
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.session import EvaluationSession
+from narravid.evaluation.windows import spread_windows
 from narravid.inference.embedder import Embedder
 from narravid.protocols import FeatureDualEncoder
 from narravid.types import Span
@@ -191,7 +192,7 @@ def embed_on_pixels(
     embedded = embed_pairs(
         embedder,
         pairs,
-        num_windows=protocol.num_windows,
+        windows=spread_windows(protocol.clip_spec_of(model), protocol.num_windows),
         decoder=session.decoder,
         max_bad_share=session.max_bad_share,
         cache=session.cache,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from narravid.evaluation.benchmarks.feature_folders import open_features
 from narravid.evaluation.benchmarks.protocol_card import clip_card
 from narravid.evaluation.sentences import TextSettings, text_card
 from narravid.protocols import FeatureDualEncoder, PixelDualEncoder
-from narravid.types import FeatureSpec, Similarity
+from narravid.types import ClipSpec, FeatureSpec, Similarity
 
 __all__ = ["RetrievalProtocol"]
 
@@ -22,6 +22,9 @@ class RetrievalProtocol:
 
     Attributes:
         num_windows: Windows per clip, equally spaced, over which its embedding is averaged.
+        num_frames: Frames of a window; as the model says when absent.
+        fps: Frames per second of a window; as the model says when absent.
+        size_pixels: Height and width of a frame; as the model says when absent.
         similarity: How embeddings are compared; the model's own way when absent, as in the published
             evaluations.
         features: For a model that works on extracted features: a folder of feature files, one per video or
@@ -37,6 +40,9 @@ class RetrievalProtocol:
     """
 
     num_windows: int = 10
+    num_frames: int | None = None
+    fps: float | None = None
+    size_pixels: int | None = None
     similarity: Similarity | None = None
     features: tuple[Path, ...] = ()
     feature_rates: tuple[float, ...] = ()
@@ -48,8 +54,12 @@ class RetrievalProtocol:
             raise ValueError(f"similarity must be 'dot' or 'cosine', got {self.similarity!r}")
         if self.case not in (None, "lower", "keep"):
             raise ValueError(f"case must be 'lower' or 'keep', got {self.case!r}")
-        if self.num_windows < 1:
-            raise ValueError(f"num_windows must be at least 1, got {self.num_windows}")
+        for name in ("num_windows", "num_frames", "size_pixels", "max_words"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if self.fps is not None and not self.fps > 0:
+            raise ValueError(f"fps must be positive, got {self.fps}")
         if any(not rate > 0 for rate in self.feature_rates):
             raise ValueError(f"feature_rates must be positive, got {self.feature_rates}")
         if self.feature_rates and len(self.feature_rates) != len(self.features):
@@ -57,13 +67,22 @@ class RetrievalProtocol:
                 f"there must be a rate for each folder of features: {len(self.features)} folders, "
                 f"{len(self.feature_rates)} rates"
             )
-        if self.max_words is not None and self.max_words < 1:
-            raise ValueError(f"max_words must be at least 1, got {self.max_words}")
 
     @property
     def text(self) -> TextSettings:
         """How sentences are read."""
         return TextSettings(self.max_words, None if self.case is None else self.case == "lower")
+
+    def clip_spec_of(self, model: PixelDualEncoder) -> ClipSpec:
+        """What a window looks like, cropped at the centre whatever the model was trained on."""
+        own = model.clip_spec
+        return replace(
+            own,
+            num_frames=self.num_frames or own.num_frames,
+            fps=self.fps or own.fps,
+            size_pixels=self.size_pixels or own.size_pixels,
+            crop="center",
+        )
 
     def similarity_of(self, model: PixelDualEncoder | FeatureDualEncoder) -> Similarity:
         """How embeddings of this model are compared."""
@@ -84,7 +103,7 @@ class RetrievalProtocol:
         """What the numbers depend on when pixels are looked at, as JSON values."""
         similarity = self.similarity_of(model)
         return {
-            "clip": clip_card(model.clip_spec) | {"crop": "center"},
+            "clip": clip_card(self.clip_spec_of(model)),
             "num_windows": self.num_windows,
             "window_starts": "equally spaced in [start, end - clip length - 0.4 s]; the same start once",
             "window_mean": f"of {'L2-normalised' if similarity == 'cosine' else 'raw'} embeddings",
