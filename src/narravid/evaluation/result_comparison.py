@@ -14,8 +14,9 @@ from narravid.metrics.bootstrap import PairedDifference, paired_bootstrap
 
 __all__ = ["Comparison", "MeasuredDifference", "ProtocolDifference", "compare_results"]
 
-OF_THE_MODEL = ("model", "model_class", "weights_hash")
-"""Entries of a card that say which model it was: to differ there is what results are compared for."""
+OF_THE_MODEL = ("model", "models", "model_class", "weights_hash", "lead_over_baselines")
+"""Entries of a card that say which model it was or how it did: to differ there is what results are compared
+for."""
 
 OF_THE_RUN = ("batch_size",)
 """Entries on which no number depends but in its last digits."""

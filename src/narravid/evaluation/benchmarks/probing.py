@@ -169,7 +169,6 @@ def _probe(
                 "test_videos": len(test),
                 "classes_without_training": int((~probe.seen).sum()),
                 "has_converged": probe.has_converged,
-                "iterations": probe.num_iterations,
             }
         )
     return Judged(tuple(splits), found.reasons, tuple(used)), fits
