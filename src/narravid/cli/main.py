@@ -57,6 +57,7 @@ COMMANDS: dict[str, Command] = {
     "models": Command("narravid.cli.models", "Models", "list what is published, and what of it is here"),
     "download": Command("narravid.cli.download", "Download", "fetch a published model, word list or data"),
     "convert": Command("narravid.cli.convert", "Convert", "turn a published checkpoint into a model folder"),
+    "export": Command("narravid.cli.export", "Export", "write a model as files that other programs run"),
     "info": Command("narravid.cli.info", "Info", "say what a video, a model or an index is"),
 }
 
