@@ -113,15 +113,49 @@ def test_a_take_over_that_was_cut_off_does_not_last(output):
         claim = neighbour(output, "claim")
         rewrite(claim, began="1", token="other")
         marker = claim.with_name(f"{claim.name}.other")
-        marker.touch()
+        with Claims() as taker, taker.hold(output.with_name("b.npy")):  # alive, or so it seems
+            marker.write_text(neighbour(output.with_name("b.npy"), "claim").read_text())
         with Claims() as ours:
             with ours.hold(output) as is_ours:
-                assert not is_ours  # someone may be taking over
-            os.utime(marker, (1, 1))
-            with ours.hold(output) as is_ours:
                 assert not is_ours
+            rewrite(marker, began="1")
+            with ours.hold(output) as is_ours:
+                assert not is_ours  # but the marker is gone
             with ours.hold(output) as is_ours:
                 assert is_ours
+    assert os.listdir(output.parent) == []
+
+
+def test_what_a_dead_process_left_can_be_tidied_up(output):
+    tidied = []
+    with Claims() as dead, dead.hold(output):
+        with Claims() as ours, ours.hold(output, tidy_up=lambda: tidied.append(1)):
+            assert tidied == []
+        rewrite(neighbour(output, "claim"), began="1", token="other")
+        with Claims() as ours, ours.hold(output, tidy_up=lambda: tidied.append(1)):
+            assert tidied == [1]
+
+
+def test_claims_of_the_dead_on_what_is_complete_are_forgotten(output):
+    with Claims() as theirs, Claims() as ours, theirs.hold(output):
+        claim = neighbour(output, "claim")
+        ours.forget(output)
+        assert claim.exists()
+        rewrite(claim, began="1", token="other")
+        ours.forget(output)
+        assert not claim.exists()
+        ours.forget(output)
+
+
+def test_claims_need_no_hard_links(output, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Claims() as ours, Claims() as theirs:
+        with ours.hold(output) as is_ours, theirs.hold(output) as is_theirs:
+            assert (is_ours, is_theirs) == (True, False)
+        assert os.listdir(output.parent) == []
 
 
 def test_claims_are_touched_while_the_work_goes_on(output):

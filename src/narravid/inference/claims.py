@@ -1,9 +1,9 @@
 """Who works on what, where several processes or machines share one list: claim files beside the outputs.
 
-A claim is a file that only one process can make (`O_EXCL`, which network file systems keep as well as local
-ones). It names its owner, and the owner touches it while the work goes on. A claim whose owner is gone is
-taken over: at once where that can be seen on this machine, otherwise when it has not been touched for a time.
-That time is read off the file system's own clock, so that the clocks of machines need not agree.
+A claim is a file that only one process can make (a hard link or, where there are none, `O_EXCL`; network file
+systems keep both). It names its owner, and the owner touches it while the work goes on. A claim whose owner
+is gone is taken over: at once where that can be seen on this machine, otherwise when it has not been touched
+for a time. That time is read off the file system's own clock, so that the clocks of machines need not agree.
 
 Claims save work and guard nothing: should two processes do the same thing after all, both write the same.
 """
@@ -18,11 +18,11 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 __all__ = ["CLAIM_TIMEOUT_SECONDS", "Claims", "file_system_now", "neighbour"]
 
@@ -103,27 +103,38 @@ class Claims:
             self._release(claim)
 
     @contextlib.contextmanager
-    def hold(self, output: Path) -> Iterator[bool]:
+    def hold(self, output: Path, *, tidy_up: Callable[[], None] = lambda: None) -> Iterator[bool]:
         """Claim an output while the block runs.
 
         Args:
             output: What is to be made; its folder is created.
+            tidy_up: Called when the claim of a dead process was taken over, which may have left something.
 
         Yields:
             Whether it is ours; False where another process is at it.
         """
         claim = neighbour(output, CLAIM_KIND)
         claim.parent.mkdir(parents=True, exist_ok=True)
-        is_ours = self._make(claim) or self._take_over(claim)
+        is_ours = is_fresh = self._make(claim)
+        if not is_fresh:
+            is_ours = self._take_over(claim)
         try:
+            if is_ours and not is_fresh:
+                tidy_up()
             yield is_ours
         finally:
             if is_ours:
                 self._release(claim)
 
+    def forget(self, output: Path) -> None:
+        """Remove the claim of a dead process on an output that is complete, if there is one."""
+        claim = neighbour(output, CLAIM_KIND)
+        if claim.exists() and self._abandoned(claim) is not None:
+            claim.unlink(missing_ok=True)
+
     def _make(self, claim: Path) -> bool:
         owner = _Owner.new()
-        if not _write_new(claim, asdict(owner)):
+        if not _write_new(claim, owner):
             return False
         with self._lock:
             self._held[claim] = owner.token
@@ -134,19 +145,16 @@ class Claims:
         token = self._abandoned(claim)
         if token is None:
             return False
+        owner = _Owner.new()
         marker = claim.with_name(f"{claim.name}.{token}")
-        if not _write_new(marker, {}):
-            with contextlib.suppress(OSError):
-                if self._age(marker) > self._timeout_seconds:
-                    marker.unlink()  # its maker died while it took over; the next try succeeds
+        if not _write_new(marker, owner):
+            if self._abandoned(marker) is not None:
+                marker.unlink(missing_ok=True)  # its maker died while it took over; the next try succeeds
             return False
         try:
             if self._abandoned(claim) != token:
                 return False  # another one was quicker
-            owner = _Owner.new()
-            fresh = claim.with_name(f"{claim.name}.{owner.token}")
-            _write_new(fresh, asdict(owner))
-            fresh.replace(claim)
+            marker.replace(claim)
             with self._lock:
                 self._held[claim] = owner.token
             return True
@@ -185,15 +193,25 @@ class Claims:
                     os.utime(claim)
 
 
-def _write_new(path: Path, content: dict[str, Any]) -> bool:
-    """Write a file that must not be there yet; whether it was not."""
+def _write_new(path: Path, owner: _Owner) -> bool:
+    """Write a file that must not be there yet, whole; whether it was not."""
+    content = json.dumps(asdict(owner))
+    draft = path.with_name(f"{path.name}.{owner.token}.draft")
+    draft.write_text(content, encoding="utf-8")
     try:
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        os.link(draft, path)
+        return True
     except FileExistsError:
         return False
-    with os.fdopen(file, "w", encoding="utf-8") as stream:
-        json.dump(content, stream)
-    return True
+    except OSError:  # no hard links on this file system
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _read_owner(claim: Path) -> _Owner | None:

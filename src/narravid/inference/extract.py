@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from time import sleep
 
 from narravid.bad_items import MAX_BAD_SHARE
 from narravid.inference.extract_item import ItemExtractor, Outcome
@@ -50,7 +50,7 @@ def extract_videos(
             while waiting:
                 waiting = _once(waiting, worker, pool, tally=tally, num_ahead=num_workers)
                 if waiting:
-                    time.sleep(LOOK_AGAIN_SECONDS)
+                    sleep(LOOK_AGAIN_SECONDS)
             is_over = True
         finally:
             worker.stop()

@@ -126,7 +126,7 @@ class ItemExtractor:
         if outcome is not None:
             return outcome
         mark = self._store.mark(item)
-        with self._claims.hold(mark) as is_ours:
+        with self._claims.hold(mark, tidy_up=lambda: self._store.tidy_up(item)) as is_ours:
             if not is_ours:
                 return Outcome(item, "busy")
             outcome = self._without_work(item, state)  # another process may have come to its end just now
@@ -135,6 +135,7 @@ class ItemExtractor:
     def _without_work(self, item: ListedVideo, state: FileState) -> Outcome | None:
         standing, instead = standing_of(self._store, item, self._settings, state)
         if standing == "done":
+            self._claims.forget(self._store.mark(item))
             return Outcome(item, "skipped")
         if standing == "foreign" and not self._overwrite:
             return Outcome(item, "refused", instead)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from narravid.data.feature_storage import facts_path, read_facts, write_features
+from narravid.files import remove_leftovers
 from narravid.inference.extract_list import ListedVideo
 from narravid.inference.video_files import FileState
 
@@ -36,6 +37,9 @@ class FeatureStore(Protocol):
     def write(self, item: ListedVideo, features: Features, facts: Mapping[str, Any]) -> None:
         """Keep the features of a video, whole or not at all, in the place of any that are there."""
 
+    def tidy_up(self, item: ListedVideo) -> None:
+        """Remove what a killed process left half written."""
+
 
 class FileStore:
     """One file per video; see `data.feature_storage`."""
@@ -57,6 +61,10 @@ class FileStore:
     def write(self, item: ListedVideo, features: Features, facts: Mapping[str, Any]) -> None:
         """See `FeatureStore`."""
         write_features(item.output, features, facts)
+
+    def tidy_up(self, item: ListedVideo) -> None:
+        """See `FeatureStore`."""
+        remove_leftovers(item.output.parent, of={item.output.name, facts_path(item.output).name})
 
 
 def standing_of(

@@ -67,6 +67,9 @@ class TableStore:
         self._table.write(name, features, said, replace=name in self._present)
         self._present[name] = said
 
+    def tidy_up(self, item: ListedVideo) -> None:
+        """Nothing: LanceDB's commits are whole or not there."""
+
     def close(self) -> None:
         """Join the small pieces that single videos left in the table."""
         self._table.compact()
