@@ -66,13 +66,15 @@ class FeatureTable:
             ValueError: If there is a table of other features.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        schema = _schema(dim, dtype)
-        table = cls(folder, lancedb.connect(folder).create_table(TABLE_NAME, schema=schema, exist_ok=True))
-        if table._table.schema.field("features").type != schema.field("features").type:
-            raise ValueError(
-                f"{folder} holds features of another size or type ({table.dim}); choose another folder"
+        try:
+            table = lancedb.connect(folder).create_table(
+                TABLE_NAME, schema=_schema(dim, dtype), exist_ok=True
             )
-        return table
+        except ValueError as error:
+            raise ValueError(
+                f"{folder} holds features of another size or type than {dtype} ({dim}); choose another folder"
+            ) from error
+        return cls(folder, table)
 
     @property
     def dim(self) -> int:
