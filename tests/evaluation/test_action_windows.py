@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from narravid.errors import DecodeError
 from narravid.evaluation.action_windows import NativeRateWindows, SpreadWindows, TemporalCrops, frames_of
-from narravid.evaluation.windows import WindowItem
+from narravid.evaluation.windows import WindowItem, encode_windows
 from narravid.types import ClipSpec, Span, VideoInfo
+from narravid.video.encode import write_video
 from narravid.video.frame_sampling import crop_frames, crop_start_frame, window_start_frames
+from narravid.video.watched import WatchedDecoder
+from numbered_video import number_of, write_timed
 
 SPEC = ClipSpec(num_frames=16, fps=7.5, size_pixels=32, mean=(0.45,) * 3)
 
@@ -40,7 +45,7 @@ def test_windows_at_the_native_rate_start_with_the_published_frames(num_frames, 
     plan = rule(info, None)
     assert len(set(plan.starts)) == len(plan.starts)
     assert (plan.spec.num_frames, plan.spec.fps, plan.spec.frame_rule) == (32, fps, "ffmpeg_fps")
-    assert (plan.spec.mean, plan.squares, plan.padding) == (SPEC.mean, None, "black")
+    assert (plan.spec.mean, plan.squares, plan.last_frame_seconds) == (SPEC.mean, None, None)
     frames = [(start - first) * fps for start in repeated(rule, plan, info)]
     np.testing.assert_allclose(frames, window_start_frames(num_frames, 32, num_windows), atol=1e-6)
 
@@ -73,7 +78,8 @@ def test_a_video_shorter_than_a_window_has_one_that_counts_ten_times():
 def test_temporal_crops_show_the_published_frames(num_frames, fps, first):
     rule, info = TemporalCrops(SPEC), video(num_frames, fps, first=first)
     plan = rule(info, None)
-    assert (plan.spec.frame_rule, plan.padding) == ("shown_at", "last_frame")
+    assert plan.spec.frame_rule == "shown_at"
+    assert plan.last_frame_seconds == pytest.approx(first + (num_frames - 1) / fps)
     counts = rule.counts(WindowItem("v.avi"))
     assert counts.sum() == 30
     assert len({*zip(plan.starts, plan.squares, strict=True)}) == len(counts)
@@ -131,3 +137,61 @@ def test_rules_describe_themselves():
     assert NativeRateWindows(SPEC).describe()["fps"] == "that of each video"
     assert TemporalCrops(SPEC).describe()["spatial_crops"] == 3
     assert SpreadWindows(SPEC).describe()["fps"] == 7.5
+
+
+class Watcher:
+    """Takes the place of a network and keeps what it is shown."""
+
+    output, dtype, backend, weights_hash = "feature", "float32", "torch", "none"
+
+    def __init__(self):
+        self.clips = []
+
+    def encode(self, clips):
+        self.clips += list(clips)
+        return torch.zeros(len(clips), 1)
+
+
+def numbers_shown(path, rule):
+    """Numbers of the frames of each window, as a network sees them; None for a black one."""
+    watcher = Watcher()
+    with WatchedDecoder() as decoder:
+        assert not encode_windows(watcher, [WindowItem(str(path))], rule, decoder=decoder).reasons
+    clips = [clip.movedim(0, -1) for clip in watcher.clips]
+    return [[number_of(frame) if frame.any() else None for frame in clip] for clip in clips]
+
+
+@pytest.mark.parametrize(("name", "num_frames"), [("a.mp4", 70), ("late.avi", 70), ("short.mp4", 20)])
+def test_a_network_is_shown_these_frames(tmp_path, name, num_frames):
+    path, spec = tmp_path / name, ClipSpec(num_frames=8, fps=5.0, size_pixels=48)
+    is_late = name.startswith("late")  # AVI has no times: with B-frames the first picture comes a frame late
+    options = {"codec": "mpeg4", "options": {"bf": "2"}} if is_late else {}
+    write_timed(path, range(num_frames), time_base=Fraction(1, 25), **options)
+    native = numbers_shown(path, NativeRateWindows(spec, num_frames=24, num_windows=3))
+    starts = sorted(set(window_start_frames(num_frames, 24, 3)))
+    assert native == [
+        [frame if frame < num_frames else None for frame in range(start, start + 24)] for start in starts
+    ]
+    crops = numbers_shown(path, TemporalCrops(spec, num_crops=2, num_positions=1))
+    expected = []
+    for number in range(2):
+        start = math.ceil(crop_start_frame(num_frames, 40, crop_number=number, num_crops=2))
+        frames = crop_frames(start, 40, num_frames=8, num_video_frames=num_frames)
+        if frames not in expected:
+            expected.append(frames)
+    assert crops == expected
+
+
+def test_mirrored_windows(tmp_path):
+    frames = np.zeros((10, 32, 32, 3), dtype=np.uint8)
+    frames[:, :, :8] = 200
+    write_video(tmp_path / "a.mp4", iter(frames), fps=10.0)
+    shown = []
+    for mirrored in (False, True):
+        watcher = Watcher()
+        rule = NativeRateWindows(ClipSpec(4, 4.0, 32), num_frames=4, num_windows=1, mirrored=mirrored)
+        with WatchedDecoder() as decoder:
+            encode_windows(watcher, [WindowItem(str(tmp_path / "a.mp4"))], rule, decoder=decoder)
+        shown += watcher.clips
+    assert torch.equal(shown[0].flip(-1), shown[1])
+    assert shown[0][..., :6].float().mean() > 150 > 50 > shown[1][..., :6].float().mean()

@@ -214,7 +214,13 @@ class TemporalCrops(ActionRule):
             )
             starts.append(frames.seconds(min(math.ceil(start - SAME_FRAME), frames.num_frames - 1)))
         squares = tuple(self._square(info, position) for _, position in views)
-        return WindowPlan(replace(self._spec, fps=fps), tuple(starts), squares, padding="last_frame")
+        every = frames_of(info, None)
+        return WindowPlan(
+            replace(self._spec, fps=fps),
+            tuple(starts),
+            squares,
+            last_frame_seconds=every.seconds(every.num_frames - 1),
+        )
 
     def _square(self, info: VideoInfo, position: int) -> Square:
         """The same one for all positions where the picture is a square itself."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 
 from narravid.types import ClipSpec, Span, VideoInfo
 from narravid.video.sampling import evaluation_windows
 
-__all__ = ["Padding", "PlanRule", "WindowEncoder", "WindowItem", "WindowPlan", "spread_windows"]
+__all__ = ["PlanRule", "WindowEncoder", "WindowItem", "WindowPlan", "spread_windows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,6 @@ class WindowItem:
     span: Span | None = None
 
 
-Padding = Literal["black", "last_frame"]
-"""What a window shows behind the end of its video."""
-
-
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
     """The windows of one item.
@@ -40,7 +36,8 @@ class WindowPlan:
         starts: Where each starts, in seconds; none for an item of which nothing is wanted.
         squares: Where the square of each window lies, (across, down) in [0, 1]; None for the centre.
         mirrored: Whether left and right change places.
-        padding: What a window shows behind the end of its video.
+        last_frame_seconds: When the frame is shown that fills what lies behind the end of the video; None
+            fills it with black.
 
     Raises:
         ValueError: If the crop is random, or there are not as many squares as starts.
@@ -50,7 +47,7 @@ class WindowPlan:
     starts: tuple[float, ...]
     squares: tuple[tuple[float, float], ...] | None = None
     mirrored: bool = False
-    padding: Padding = "black"
+    last_frame_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.spec.crop != "center":

@@ -139,8 +139,26 @@ class WindowStream:
 
     def _decode(self, job: _Job) -> list[Clip]:
         plan = job.plan
-        clips = self._decoder.clips(job.item.path, plan.starts, plan.spec, squares=plan.squares)
-        return [_as_planned(clip, plan) for clip in clips]
+        clips = list(self._decoder.clips(job.item.path, plan.starts, plan.spec, squares=plan.squares))
+        if plan.last_frame_seconds is not None:
+            clips = self._filled_up(job, clips, last_frame_seconds=plan.last_frame_seconds)
+        return [replace(clip, frames=clip.frames.flip(2)) for clip in clips] if plan.mirrored else clips
+
+    def _filled_up(self, job: _Job, clips: list[Clip], *, last_frame_seconds: float) -> list[Clip]:
+        """The clips with the last frame of the video, cropped as they are, behind its end."""
+        padded = [number for number, clip in enumerate(clips) if clip.num_padded]
+        squares = job.plan.squares
+        last_frames = self._decoder.clips(
+            job.item.path,
+            [last_frame_seconds] * len(padded),
+            replace(job.plan.spec, num_frames=1),
+            squares=None if squares is None else [squares[number] for number in padded],
+        )
+        for number, last in zip(padded, last_frames, strict=True):
+            clip = clips[number]
+            frames = torch.where(clip.mask[:, None, None, None], clip.frames, last.frames)
+            clips[number] = replace(clip, frames=frames)
+        return clips
 
     def _add(self, progress: _Progress, window: Clip, batch_size: int) -> None:
         frames = to_channels_first(window.frames)
@@ -165,16 +183,3 @@ class WindowStream:
                 del progress[item]
                 stacked = torch.stack(current.vectors) if current.vectors else torch.zeros(0, 0)
                 yield item, stacked.numpy().astype(np.float32)
-
-
-def _as_planned(clip: Clip, plan: WindowPlan) -> Clip:
-    """The clip with what its plan wants behind the end of the video, and mirrored where it says so."""
-    frames = clip.frames
-    num_valid = len(frames) - clip.num_padded
-    if plan.padding == "last_frame" and 0 < num_valid < len(frames):
-        frames = torch.cat(
-            [frames[:num_valid], frames[num_valid - 1 : num_valid].expand_as(frames[num_valid:])]
-        )
-    if plan.mirrored:
-        frames = frames.flip(2)
-    return clip if frames is clip.frames else replace(clip, frames=frames)
