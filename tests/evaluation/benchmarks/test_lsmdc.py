@@ -103,3 +103,17 @@ def test_features_named_after_clips(archive, tmp_path):
     protocol = Lsmdc(videos=archive, features=(tmp_path / "2d", tmp_path / "3d"))
     result = protocol.run(session_of(PlantedFeatureModel(answers() | {"SOMEONE waits.": 0})))
     assert values(result.measures)["R@1"] == pytest.approx(3 / 4)
+
+
+def test_names_that_lead_out_of_the_folder_are_missing(archive, tmp_path):
+    rows = [*ROWS[:2], ("../../etc/1001_00.00.10.000-00.00.14.000", *ROWS[0][1:5], "SOMEONE hides.")]
+    source = write_list(tmp_path, rows)
+    model = PlantedModel(answers() | {"SOMEONE hides.": 9})
+    on_pixels = Lsmdc(videos=archive, annotations=source).run(session_of(model))
+    assert [item.reason for item in on_pixels.coverage.missing] == ["unusable name"]
+    for number, row in enumerate(ROWS[:2]):
+        write_coded_features(tmp_path, row[0], [number] * 4)
+    protocol = Lsmdc(annotations=source, features=(tmp_path / "2d", tmp_path / "3d"))
+    on_features = protocol.run(session_of(PlantedFeatureModel(answers() | {"SOMEONE hides.": 9})))
+    [missing] = on_features.coverage.missing
+    assert "lies outside the folder of the features" in missing.reason

@@ -12,7 +12,7 @@ import numpy as np
 from narravid.data.annotations.video_places import locate_videos
 from narravid.data.feature_clips import FeaturePair
 from narravid.data.feature_files import FeatureTracks, FolderTracks
-from narravid.errors import AnnotationError, ConfigError, NarravidError
+from narravid.errors import AnnotationError, ConfigError, DecodeError, NarravidError
 from narravid.evaluation.benchmarks.retrieval_protocol import RetrievalProtocol
 from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
 from narravid.evaluation.feature_retrieval import embed_feature_pairs
@@ -243,9 +243,14 @@ def embed_on_features(
 
 
 def _absent_features(tracks: FolderTracks, pairs: Sequence[FeaturePair]) -> dict[str, str]:
+    """Why there are no features of some names; damaged files are not among them."""
     absent = {}
     for name in dict.fromkeys(pair.name for pair in pairs):
-        paths = [folder.path_of(name) for folder in tracks.folders]
+        try:
+            paths = [folder.path_of(name) for folder in tracks.folders]
+        except DecodeError as error:
+            absent[name] = error.reason
+            continue
         missing = next((path for path in paths if not path.is_file()), None)
         if missing is not None:
             absent[name] = f"there is no feature file {missing}"

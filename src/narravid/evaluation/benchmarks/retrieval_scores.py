@@ -12,7 +12,7 @@ from narravid.evaluation.embed import EmbeddedPairs
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.result import Example, Measure, Shown
 from narravid.evaluation.retrieval import best_own_texts
-from narravid.metrics import RankCounts, chance_metrics, rank_counts_from_embeddings
+from narravid.metrics import RankCounts, bidirectional_rank_counts_from_embeddings, chance_metrics
 from narravid.metrics.bootstrap import Outcomes
 from narravid.types import Similarity
 
@@ -49,15 +49,14 @@ def rank_pairs(embedded: EmbeddedPairs, similarity: Similarity) -> RankedPairs:
         embedded: At least one pair.
         similarity: How to compare.
     """
-    text, video = embedded.text, embedded.video
-    return RankedPairs(
-        embedded,
-        similarity,
-        rank_counts_from_embeddings(text, video, similarity=similarity, targets=embedded.clip_of_text),
-        rank_counts_from_embeddings(
-            video, text, similarity=similarity, targets=best_own_texts(embedded, similarity)
-        ),
+    text_to_video, video_to_text = bidirectional_rank_counts_from_embeddings(
+        embedded.text,
+        embedded.video,
+        similarity=similarity,
+        video_of_text=embedded.clip_of_text,
+        text_of_video=best_own_texts(embedded, similarity),
     )
+    return RankedPairs(embedded, similarity, text_to_video, video_to_text)
 
 
 def measures(
