@@ -260,3 +260,17 @@ def test_an_archive_of_which_too_much_is_bad_stops_the_command(
     assert "3 added" in capsys.readouterr().out
     assert index(model, tmp_path / "index", videos, "--max-bad-share", "5") == 2
     assert "max_bad_share must be from 0 to 1, got 5.0" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # it converts the network
+def test_another_backend_gives_the_same_rows(
+    model: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setenv("NARRAVID_HOME", str(tmp_path / "home"))
+    assert index(model, tmp_path / "plain", videos) == 0
+    assert index(model, tmp_path / "other", videos, "--backend", "onnxruntime") == 0
+    plain, other = (VideoIndex.open(tmp_path / name).rows() for name in ("plain", "other"))
+    assert np.abs(plain.vectors - other.vectors).max() <= 1e-5
+    assert plain.start_seconds.tolist() == other.start_seconds.tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 TOLERANCE = 1e-4
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "inference.md"
 
 
 def run(folder: Path, tower: str, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -56,7 +58,7 @@ def short_s3d(stem: str) -> S3DDualEncoder:
     return small_model(replace(config, video=replace(config.video, num_inception_blocks=1)))
 
 
-def test_s3d_and_its_sentences_under_onnxruntime(tmp_path: Path):
+def test_s3d_and_its_sentences_under_onnxruntime(tmp_path: Path, capsys):
     model = short_s3d("space_to_depth")
     export_model(model, tmp_path / "export")
     clips = clips_for("S3D, space to depth", 3)
@@ -65,6 +67,14 @@ def test_s3d_and_its_sentences_under_onnxruntime(tmp_path: Path):
     assert close(given["feature"], model.video_features(clips))
     tokens = model.tokenizer(["add oil", "stir", "cut the tomato in the pan", ""])
     assert close(run(tmp_path / "export", "text", tokens=tokens)["embedding"], model.encode_tokens(tokens))
+
+    # What the documentation shows, word by word.
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    (shown,) = [block for block in blocks if "onnxruntime" in block]
+    exec(shown.replace("FOLDER", str(tmp_path / "export")), {})
+    black = model.encode_video(torch.zeros(1, 3, 4, 16, 16, dtype=torch.uint8))
+    expected = (black @ model.encode_text(["cut the tomato"]).T).item()
+    assert float(capsys.readouterr().out.strip(" []\n")) == pytest.approx(expected, abs=1e-4)
 
     said = said_of(tmp_path / "export")
     assert said["weights_hash"] == model.weights_hash

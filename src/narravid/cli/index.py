@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from narravid.bad_items import BAD_ITEMS_NAME, MAX_BAD_SHARE, TooManyBadItemsError
+from narravid.inference.clip_encoder import Backend
 from narravid.inference.embedder import Embedder, EmbeddingDtype
 from narravid.inference.index import VideoIndex
 from narravid.inference.index_folder import has_info
@@ -40,7 +41,9 @@ class Index:
         index: Folder of the index; made when it is not there.
         prune: Also remove the clips of files that are gone, below the given VIDEOS only.
         device: Where to compute: cpu, cuda, cuda:1, or auto for a GPU when there is one.
-        dtype: Arithmetic of the network.
+        dtype: Arithmetic of the network; bfloat16 gains where the processor has instructions for it.
+        backend: What computes the network on clips: torch, or openvino or onnxruntime (the extra `fast`),
+            which convert it once and compute on the CPU.
         batch_size: Clips per forward pass.
         workers: Videos that are decoded at once, each in a process of its own.
         max_bad_share: Stop when a larger share of the files is bad; judged only where there are a thousand or
@@ -53,6 +56,7 @@ class Index:
     prune: bool = False
     device: str = "cpu"
     dtype: EmbeddingDtype = "float32"
+    backend: Backend = "torch"
     batch_size: int = 8
     workers: int = 1
     max_bad_share: float = MAX_BAD_SHARE
@@ -78,7 +82,9 @@ class Index:
         device = pick_device(self.device)
         model = load_pixel_dual_encoder(self.model, device=device)
         index = VideoIndex.open_or_create(self.index, model, model_path=self.model)
-        embedder = Embedder(model, device=device, dtype=self.dtype, batch_size=self.batch_size)
+        embedder = Embedder(
+            model, device=device, dtype=self.dtype, batch_size=self.batch_size, backend=self.backend
+        )
         try:
             with WatchedDecoder(num_workers=self.workers) as decoder:
                 return index.add(
