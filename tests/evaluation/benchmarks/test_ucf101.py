@@ -10,7 +10,7 @@ import torch
 
 from coloured_actions import COLOURS, ColourModel, session_of, values, write_plain_video
 from narravid.bad_items import TooManyBadItemsError
-from narravid.errors import AnnotationError, CheckpointError, NarravidError
+from narravid.errors import AnnotationError, CheckpointError, ConfigError, NarravidError
 from narravid.evaluation.benchmarks.action_classifiers import Ucf101Finetuned
 from narravid.evaluation.benchmarks.action_probes import Ucf101
 from narravid.evaluation.benchmarks.action_zero_shots import Ucf101ZeroShot
@@ -157,6 +157,23 @@ class NeverDecoding(WatchedDecoder):
         raise AssertionError(path)
 
 
+class FourFrameModel(ColourModel):
+    """Takes clips of four frames and no others."""
+
+    def video_features(self, clips):
+        if clips.shape[2] != 4:
+            raise ValueError(f"clips must have four frames, got {clips.shape[2]}")
+        return super().video_features(clips)
+
+
+def test_a_model_of_so_many_frames_is_told_how_to_be_probed(archive, decoder):
+    session = session_of(FourFrameModel(), decoder)
+    with pytest.raises(ConfigError, match=r"planted takes no windows of 32 frames .*four.*--clips model"):
+        Ucf101(videos=archive, splits=(1,)).run(session)
+    result = Ucf101(videos=archive, splits=(1,), clips="model").run(session)
+    assert result.measures[0].value == pytest.approx(2 / 3)
+
+
 def test_a_second_run_decodes_nothing(archive, tmp_path):
     benchmark = Ucf101(videos=archive, splits=(1,))
     with EmbeddingCache(tmp_path / "cache") as cache:
@@ -165,7 +182,7 @@ def test_a_second_run_decodes_nothing(archive, tmp_path):
         model = ColourModel()
         with NeverDecoding() as decoder:
             again = benchmark.run(session_of(model, decoder, cache=cache))
-    assert model.seen == []
+    assert not any(clips.any() for clips in model.seen)  # but for a black window, to see what it takes
     assert values(again.measures) == values(first.measures)
 
 

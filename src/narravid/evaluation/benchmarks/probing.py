@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
+import torch
 
+from narravid.errors import ConfigError
 from narravid.evaluation.action_windows import ActionRule, NativeRateWindows, SpreadWindows
 from narravid.evaluation.baselines import PixelThumbnails, untrained
 from narravid.evaluation.benchmarks.action_lists import ActionSet
@@ -100,8 +102,10 @@ def probe_result(
         The result, with the baselines where they are asked for.
 
     Raises:
-        CheckpointError: If the model gives no features of clips.
+        CheckpointError: If the model gives no features of clips, or baselines are asked for and there is no
+            untrained network like it.
         TooManyBadItemsError: If more videos are unreadable than the session allows.
+        ConfigError: If the model does not take so many frames.
         NarravidError: If no video of a part can be read, or those to learn from are of one class.
     """
     for split in actions.splits:
@@ -109,18 +113,36 @@ def probe_result(
         actions.require(split.test, purpose=f"judge by ({split.name})", folder=data.folder)
     encoder = session.clip_encoder("feature")
     spec = encoder.clip_spec
+    if protocol.clips == "native" and protocol.num_frames != spec.num_frames:
+        _check_takes(encoder, protocol.num_frames, session.model_name)
+    baselines = _baseline_encoders(session, spec) if protocol.baselines else {}
     judged, fits = _probe(session, encoder, protocol, actions, standardised=protocol.standardise)
     measures = action_measures(actions, judged.splits, seed=session.seed)
     further: dict[str, tuple[Measure, ...]] = {}
     particulars: dict[str, Any] = {**protocol.card(spec), "fits": fits}
-    if protocol.baselines:
-        for name, baseline in _baseline_encoders(session, spec).items():
-            scored, own_fits = _probe(session, baseline, protocol, actions, standardised=True)
-            further[name] = action_measures(actions, scored.splits, seed=session.seed)
-            particulars[f"fits, {name}"] = own_fits
+    for name, baseline in baselines.items():
+        scored, own_fits = _probe(session, baseline, protocol, actions, standardised=True)
+        further[name] = action_measures(actions, scored.splits, seed=session.seed)
+        particulars[f"fits, {name}"] = own_fits
+    if baselines:
         particulars["baselines"] = "standardised over the training windows, else by the same protocol"
         particulars["lead_over_baselines"] = _leads(measures, further, seed=session.seed)
     return action_result(session, actions, judged, data=data, card=particulars, further=further)
+
+
+def _check_takes(encoder: ClipEncoder, num_frames: int, model_name: str) -> None:
+    """Show the network a black window before anything is decoded."""
+    size = encoder.clip_spec.size_pixels
+    black = torch.zeros((1, 3, num_frames, size, size), dtype=torch.uint8, device=encoder.model.device)
+    try:
+        with torch.inference_mode():
+            encoder.model.video_features(black)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"{model_name} takes no windows of {num_frames} frames ({error}); --clips model takes clips as "
+            "it wants them",
+            key="clips",
+        ) from error
 
 
 def _baseline_encoders(session: EvaluationSession, spec: ClipSpec) -> dict[str, ClipEncoder]:
