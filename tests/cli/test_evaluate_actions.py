@@ -54,7 +54,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("probe", "ucf101-finetuned")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
+)
 def test_from_archive_to_result(name, archive, models, tmp_path, capsys):
     kind, options = CASES[name]
     data = ["--videos", str(archive / "videos")]

@@ -96,6 +96,7 @@ def test_the_published_hmdb51_table_cut_to_the_videos_that_are_there(shared_data
     assert result.measures[0].outcomes.values.size in (3, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_published_lists_as_they_are(shared_data, tmp_path):
     folder = shared_data / "annotations"
