@@ -120,6 +120,9 @@ def test_other_backends_give_the_same_numbers_and_convert_once(home: Path):
                 given = encoder.encode(some)
                 assert (given - expected[: len(some)]).abs().max() <= 1e-4 * expected.abs().max()
             written.append([path.stat().st_mtime_ns for path in home.glob("towers/*/video.onnx")])
+    half = ClipEncoder(model, output="feature", backend="openvino", dtype="bfloat16").encode(batch)
+    full = ClipEncoder(model, output="feature").encode(batch)
+    assert (half - full).abs().max() <= 0.1 * full.abs().max()
     assert len(written[0]) == 1
     assert all(times == written[0] for times in written)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from narravid.errors import CheckpointError
+from narravid.errors import CheckpointError, NarravidError
 from narravid.extras import import_extra
 from narravid.models.inference_form import InferenceDtype
 
@@ -77,7 +77,9 @@ def open_tower(
         if runtime == "torch-export":
             return _Exported(path, outputs)
         return _OpenVINO(path, outputs, dtype)
-    except (RuntimeError, OSError, ValueError) as error:  # what these libraries raise of a file they refuse
+    except NarravidError:
+        raise
+    except Exception as error:  # each library has errors of its own, which have nothing else in common
         raise CheckpointError(path, f"{runtime} cannot read it: {error}") from error
 
 

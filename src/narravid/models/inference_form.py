@@ -25,6 +25,9 @@ __all__ = ["HasInferenceForm", "InferenceDtype"]
 InferenceDtype = Literal["float32", "bfloat16"]
 """Arithmetic of the video tower: that of the weights, or bfloat16."""
 
+VIDEO_TOWERS = ("video", "trunk")
+"""What nearly all of the time goes into."""
+
 TEXT_TOWER = "text"
 """What keeps its weights as they are: sentences are few, and their vectors stand for many comparisons."""
 
@@ -99,7 +102,7 @@ def _fold(module: nn.Module) -> None:
 
 def _compile(form: nn.Module) -> None:
     for name, child in form.named_children():
-        if name == TEXT_TOWER:
+        if name not in VIDEO_TOWERS:
             continue
         if hasattr(child, "features"):
             child.features = torch.compile(child.features)  # type: ignore[assignment, arg-type]  # a method

@@ -83,6 +83,9 @@ class Tower:
     outputs: tuple[TensorSpec, ...]
     largest: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.module.eval()
+
 
 def towers_of(model: object) -> tuple[Tower, ...]:
     """All towers of a model.
