@@ -7,6 +7,7 @@ so its files are the same. When an actor dies, what it was at is done by another
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ MAX_DEATHS_PER_VIDEO = 3
 """A video at which so many actors died is bad: it may be the cause."""
 
 LOOK_AGAIN_SECONDS = 2.0
+CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,9 @@ def _connect(ray: ModuleType, config: ClusterConfig) -> None:
         ray.init(num_cpus=max(1, num_cpus), num_gpus=num_gpus, include_dashboard=False, **common)
         return
     try:
+        _try_address(config.address)
         ray.init(address=config.address, **common)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(f"no Ray cluster at {config.address!r}: {reason}", key="ray") from error
     there = ray.cluster_resources()
@@ -149,6 +152,17 @@ def _connect(ray: ModuleType, config: ClusterConfig) -> None:
                 f"{config.num_actors} actors need {amount:g} {kind}s, the cluster has {has:g}",
                 key="ray_actors",
             )
+
+
+def _try_address(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself would go on trying for minutes.
+
+    Raises:
+        OSError: If there is no connection to a `host:port`; other kinds of addresses are left to Ray.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 class _Crew:
