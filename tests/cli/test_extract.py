@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -150,3 +154,26 @@ def test_a_model_that_makes_no_features_is_told(folder, tmp_path, capsys):
     table = write_table(folder, tmp_path)
     assert extract("--csv", table, "--model", tmp_path / "gone") == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_half_done(folder, tmp_path):
+    for number in range(60):
+        frames = (numbered_frame(number + frame) for frame in range(100))
+        write_video(tmp_path / "videos" / f"{number:02}.mp4", frames, fps=25, preset="ultrafast")
+    output = tmp_path / "out"
+    words = ["extract", "--videos", tmp_path / "videos", "--output", output, "--model", folder / "s3d"]
+    command = [sys.executable, "-m", "narravid", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while process.poll() is None and len(list(output.glob("*.npy"))) < 3:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert not list(output.glob(".*"))
+    done = {path: path.stat().st_mtime_ns for path in output.glob("*.npy")}
+    assert 3 <= len(done) < 60
+    assert extract(*words[1:]) == 0
+    assert len(list(output.glob("*.npy"))) == 60
+    assert {path: path.stat().st_mtime_ns for path in done} == done

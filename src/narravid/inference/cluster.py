@@ -122,10 +122,12 @@ def extract_on_cluster(
         crew = _Crew(ray, job, config)
         with progress_bar("extracting", len(items), unit="videos") as bar:
             tally = Tally(report, bar, num_videos=len(items), max_bad_share=max_bad_share)
+            busy_seconds = 0.0
             try:
                 crew.work(items, tally)
+                busy_seconds = crew.finish()
             finally:
-                tally.finish(crew.finish())
+                tally.finish(busy_seconds)
     finally:
         ray.shutdown()
 
@@ -221,7 +223,7 @@ class _Crew:
             try:
                 total += self._ray.get(actor.finish.remote(), timeout=60.0)
             except (self._ray.exceptions.RayError, TimeoutError):
-                continue  # it died, or still sits in a decoder that ends with it
+                continue  # it died after its last video
         return total
 
     def _new_actor(self) -> Any:  # noqa: ANN401 - Ray makes the class
