@@ -122,6 +122,7 @@ def test_it_cannot_be_trained_saved_or_made_a_form_again(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # of PyTorch, to itself
 @pytest.mark.parametrize("name", ["S3D, space to depth", "CPD"])
 def test_compiled_kernels_give_the_same_numbers(name: str):
     model = FORMS[name][0]()

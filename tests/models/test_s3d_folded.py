@@ -52,3 +52,14 @@ def test_clips_of_another_shape_are_refused():
             network.features(clips)
     with pytest.raises(ValueError, match="needs even sizes, got odd frames = 3"):
         network.features(torch.rand(1, 3, 3, 16, 16))
+
+
+def test_large_batches_go_through_in_parts(monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(1)
+    network = FoldedS3D(S3D(S3DConfig(width_multiplier=0.125, num_inception_blocks=2)).eval())
+    clips = torch.rand(5, 3, 4, 16, 16)
+    with torch.inference_mode():
+        expected = network(clips)
+        for clips_at_once in (1, 2, 4):
+            monkeypatch.setattr("narravid.models.s3d_folded.PIXELS_AT_ONCE", clips_at_once * 4 * 16 * 16 + 1)
+            torch.testing.assert_close(network(clips), expected)
