@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from narravid.data.feature_table import FeatureTable
+from narravid.data.feature_table import FeatureTable, TableTracks
 from narravid.errors import DecodeError
 
 FACTS = json.dumps({"features_per_second": 1.5})
@@ -45,3 +45,14 @@ def test_a_table_of_other_features_is_refused(tmp_path, dim, dtype):
     FeatureTable.open_or_create(tmp_path, dim=2, dtype="float16")
     with pytest.raises(ValueError, match="features of another size or type"):
         FeatureTable.open_or_create(tmp_path, dim=dim, dtype=dtype)
+
+
+def test_several_tables_give_the_tracks_of_a_video(tmp_path):
+    tables = []
+    for dim in (2, 3):
+        table = FeatureTable.open_or_create(tmp_path / str(dim), dim=dim, dtype="float32")
+        table.write("a", np.full((dim, dim), dim, np.float32), FACTS, replace=False)
+        tables.append(table)
+    assert [tuple(track.steps.shape) for track in TableTracks(tables).read("a")] == [(2, 2), (3, 3)]
+    with pytest.raises(ValueError, match="a table of features at least"):
+        TableTracks([])

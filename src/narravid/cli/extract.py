@@ -54,7 +54,8 @@ class Extract:
         format: npy (with a JSON beside each file), safetensors, or lance (one table in `--output`).
         keep: In which type features are kept.
         overwrite: Replace features of other settings, or of unknown ones.
-        device: Where to compute: cpu, cuda, cuda:1, or auto for a GPU when there is one.
+        device: Where to compute: cpu, cuda, cuda:1, or auto for a GPU when there is one. On a cluster
+            ray_gpus decides.
         dtype: Arithmetic of the network.
         backend: What computes the network.
         batch_size: Windows per forward pass. The features of a video can differ in the last bit with it.

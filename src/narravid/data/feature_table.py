@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from narravid.data.featured import FeatureTrack
 from narravid.errors import DecodeError
 
-__all__ = ["FeatureTable"]
+__all__ = ["FeatureTable", "TableTracks"]
 
 TABLE_NAME = "features"
 OLD_VERSIONS_KEPT = timedelta(minutes=10)
@@ -145,6 +146,23 @@ class FeatureTable:
         if name is not None:
             search = search.where("name = '" + name.replace("'", "''") + "'")
         return search.select(columns).to_arrow()
+
+
+class TableTracks:
+    """Reads the features of a video from one table per extractor; see `feature_files.FeatureTracks`.
+
+    Args:
+        tables: The extractors, in the order in which the model wants them; at least one.
+    """
+
+    def __init__(self, tables: Sequence[FeatureTable]) -> None:
+        if not tables:
+            raise ValueError("there must be a table of features at least")
+        self._tables = tuple(tables)
+
+    def read(self, name: str) -> tuple[FeatureTrack, ...]:
+        """The features of a video; see `feature_files.FeatureTracks.read`."""
+        return tuple(table.read(name) for table in self._tables)
 
 
 def _schema(dim: int, dtype: str) -> pa.Schema:

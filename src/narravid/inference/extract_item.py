@@ -133,7 +133,7 @@ class ItemExtractor:
             return outcome or self._extract(item, state, on_seconds=on_seconds)
 
     def _without_work(self, item: ListedVideo, state: FileState) -> Outcome | None:
-        standing, instead = standing_of(self._store, item, self._settings, state)
+        standing, instead = standing_of(self._store, item, settings=self._settings, state=state)
         if standing == "done":
             self._claims.forget(self._store.mark(item))
             return Outcome(item, "skipped")

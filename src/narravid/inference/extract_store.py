@@ -68,7 +68,7 @@ class FileStore:
 
 
 def standing_of(
-    store: FeatureStore, item: ListedVideo, settings: Mapping[str, Any], state: FileState
+    store: FeatureStore, item: ListedVideo, *, settings: Mapping[str, Any], state: FileState
 ) -> tuple[Standing, str]:
     """Whether the features of a video are there.
 
