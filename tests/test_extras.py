@@ -1,5 +1,6 @@
 """Optional libraries: there, absent, or there and broken."""
 
+import subprocess
 import sys
 
 import pytest
@@ -22,3 +23,13 @@ def test_a_broken_one_is_not_called_absent(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):
         import_extra("broken_library", extra="text", feature="CPD")
+
+
+def test_openvino_reports_its_use_to_nobody():
+    code = (
+        "import sys; from narravid.extras import import_extra; "
+        "import_extra('openvino', extra='fast', feature='this'); "
+        "sys.exit(sys.modules.get('openvino_telemetry') is not None)"
+    )
+    pytest.importorskip("openvino")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

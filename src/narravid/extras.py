@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 from narravid.errors import MissingExtraError
 
 __all__ = ["import_extra"]
 
+REPORTERS = {"openvino": "openvino_telemetry"}
+"""Through which package a library tells its maker that it is in use; it goes without where that is missing."""
+
 
 def import_extra(module: str, *, extra: str | None, feature: str) -> ModuleType:
     """Import a library that not every installation has.
+
+    A library that would report its use over the network is kept from it, unless the program imported it before.
 
     Args:
         module: Its name, such as "transformers".
@@ -24,6 +30,9 @@ def import_extra(module: str, *, extra: str | None, feature: str) -> ModuleType:
     Raises:
         MissingExtraError: If it is not installed; says what to install.
     """
+    reporter = REPORTERS.get(module)
+    if reporter is not None and module not in sys.modules:
+        sys.modules.setdefault(reporter, None)  # type: ignore[arg-type]  # None is how Python is told of absence
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
