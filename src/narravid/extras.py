@@ -11,13 +11,13 @@ from narravid.errors import MissingExtraError
 __all__ = ["import_extra"]
 
 REPORTERS = {"openvino": "openvino_telemetry"}
-"""Through which package a library tells its maker that it is in use; it goes without where that is missing."""
+"""Through which package a library tells its maker that it is in use; without it, it keeps silent."""
 
 
 def import_extra(module: str, *, extra: str | None, feature: str) -> ModuleType:
     """Import a library that not every installation has.
 
-    A library that would report its use over the network is kept from it, unless the program imported it before.
+    One that would report its use over the network is kept from it, unless it was imported before.
 
     Args:
         module: Its name, such as "transformers".

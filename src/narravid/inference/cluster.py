@@ -7,6 +7,7 @@ so its files are the same. When an actor dies, what it was at is done by another
 from __future__ import annotations
 
 import math
+import os
 import socket
 import time
 from collections import Counter, deque
@@ -136,6 +137,7 @@ def _connect(ray: ModuleType, config: ClusterConfig) -> None:
     needed = {"CPU": config.num_actors * config.cpus, "GPU": config.num_actors * config.gpus}
     common = {"log_to_driver": False, "logging_level": "ERROR"}
     if config.address == LOCAL:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours reports its use to nobody
         num_cpus, num_gpus = math.ceil(needed["CPU"]), math.ceil(needed["GPU"])
         ray.init(num_cpus=max(1, num_cpus), num_gpus=num_gpus, include_dashboard=False, **common)
         return
