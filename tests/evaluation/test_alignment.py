@@ -67,6 +67,16 @@ def test_the_best_second_of_the_last_layers_counts():
     assert model.shown == [(10, 4, None)]
 
 
+def test_features_at_another_rate_are_not_taken_for_seconds():
+    videos = [HtmAlignVideo(name, (sentence("at 3", 3.0, 4.0),)) for name in ("v", "fast")]
+    tracks = {"v": seconds(10), "fast": (FeatureTrack(torch.arange(20.0)[:, None] / 2, 2.0),)}
+    result = evaluate_alignment(Pointing(), videos, MemoryTracks(tracks), protocol=GLOBAL)
+    assert result.metrics.recall == 1.0
+    [(path, reason)] = result.missing
+    assert path == "fast"
+    assert "holds 2 features per second" in reason
+
+
 def test_windows_move_over_a_long_video():
     spoken = [sentence(f"at {start}", start, start + 2, shown=start % 20 == 0) for start in range(5, 95, 5)]
     video = HtmAlignVideo("v", tuple(spoken))

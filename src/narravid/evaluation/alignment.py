@@ -25,7 +25,7 @@ from narravid.metrics.stitching import (
 )
 from narravid.protocols import Aligner
 
-__all__ = ["AlignmentProtocol", "AlignmentResult", "align_video", "evaluate_alignment"]
+__all__ = ["AlignmentProtocol", "AlignmentResult", "align_video", "evaluate_alignment", "read_seconds"]
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,37 @@ def evaluate_alignment(
         if not video.sentences:
             continue
         try:
-            [track] = tracks.read(video.video_id)
+            seconds = read_seconds(tracks, video.video_id)
         except DecodeError as error:
             missing.append((error.path, error.reason))
             continue
-        aligned.append(align_video(comparison, video, track.steps, protocol=protocol))
+        aligned.append(align_video(comparison, video, seconds, protocol=protocol))
     if not aligned:
         raise NarravidError(f"none of {len(videos)} videos to align could be read; first {missing[:1]}")
     return AlignmentResult(htm_align_metrics(aligned), tuple(missing))
+
+
+def read_seconds(tracks: FeatureTracks, name: str) -> torch.Tensor:
+    """The features of a video as an aligner takes them, one for each second.
+
+    Args:
+        tracks: The features of one extractor.
+        name: The video.
+
+    Returns:
+        (T, F) floating point.
+
+    Raises:
+        DecodeError: If they are absent, damaged, or at another rate, which their file may state.
+    """
+    [track] = tracks.read(name)
+    if track.steps_per_second != 1.0:
+        raise DecodeError(
+            name,
+            f"holds {track.steps_per_second:g} features per second, and an aligner takes one; extract them "
+            "anew with `--features-per-second 1`",
+        )
+    return track.steps
 
 
 @torch.no_grad()

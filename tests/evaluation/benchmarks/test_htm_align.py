@@ -14,6 +14,7 @@ from models.small_aligners import small_aligner
 from narravid.bad_items import TooManyBadItemsError
 from narravid.data.annotations.htm_align import read_htm_align
 from narravid.data.feature_files import MemoryTracks
+from narravid.data.feature_storage import write_features
 from narravid.data.featured import FeatureTrack
 from narravid.errors import AnnotationError, CheckpointError, ConfigError, NarravidError
 from narravid.evaluation.alignment import AlignmentProtocol, evaluate_alignment
@@ -189,6 +190,32 @@ def test_an_aligner_takes_videos_with_what_extracts_its_features(archive, tmp_pa
         HtmAlign(videos=archive, feature_model=str(folder)).run(session_of(other))
 
 
+def test_features_at_another_rate_than_an_aligner_takes_are_refused(tmp_path):
+    (tmp_path / "htm_align.json").write_text(json.dumps(SENTENCES))
+    np.save(tmp_path / "drilling.npy", np.arange(20, dtype=np.float16)[:, None])
+    stated = np.arange(0, 24, 0.5, dtype=np.float16)[:, None]
+    write_features(tmp_path / "cooking.npy", stated, {"features_per_second": 2.0})
+    places = {text: span.start_seconds for belief in TRUTH.values() for text, span in belief}
+    benchmark = HtmAlign(features=(tmp_path,), view="global")
+    result = benchmark.run(session_of(PointingAligner(places)))
+    assert values_of(result)["R@1 global"] == 1.0
+    assert result.coverage.num_measured == 1
+    reasons = {Path(item.path).name: item.reason for item in result.coverage.missing}
+    assert "holds 2 features per second, and an aligner takes one" in reasons["cooking"]
+    assert result.card["features_per_second"] == [[1.0]]
+
+
+def test_a_name_that_no_file_can_have_costs_one_video(features, tmp_path):
+    annotations = tmp_path / "htm_align.json"
+    annotations.write_text(json.dumps({"../x": SENTENCES["broken"], "drilling": SENTENCES["drilling"]}))
+    benchmark = HtmAlign(features=(features,), annotations=annotations, view="global")
+    result = benchmark.run(session_of(PointingAligner({"drill a pan": 2.0}), max_bad_share=0.0))
+    [missing] = result.coverage.missing
+    assert missing.path == "../x"
+    assert "lies outside the folder of the features" in missing.reason
+    assert values_of(result)["R@1 global"] == 1.0
+
+
 def test_too_many_broken_feature_files_stop_it(features):
     session = session_of(PointingAligner({}), max_bad_share=0.3)
     with pytest.raises(TooManyBadItemsError, match="more than 30%"):
@@ -223,6 +250,7 @@ def test_a_dual_encoder_on_features_sees_each_second_alone(tmp_path):
     result = benchmark.run(session_of(SecondsByName()))
     assert set(values_of(result).values()) == {1.0}
     assert result.card["second"].startswith("the largest value")
+    assert result.card["features_per_second"] == [[1.0, 1.5]]
     with pytest.raises(ConfigError, match="--features needs 2 folders"):
         HtmAlign(features=(tmp_path / "2d",)).run(session_of(SecondsByName()))
 

@@ -110,10 +110,12 @@ class HtmAlign:
         views = [AlignedView(name) for name in self._protocols()]
         files = self._files_to_show(videos)
         missing = []
+        rates: set[tuple[float, ...]] = set()
         for seconds in source.seconds:
             if seconds.vectors is None:
                 missing.append(MissingItem(seconds.path, seconds.reason))
                 continue
+            rates.add(seconds.rates)
             for view in views:
                 protocol = self._protocols()[view.name]
                 aligned = align_video(source.comparison, seconds.video, seconds.vectors, protocol=protocol)
@@ -122,7 +124,8 @@ class HtmAlign:
             raise NarravidError(
                 f"none of {len(videos)} videos could be measured; {missing[0].path}: {missing[0].reason}"
             )
-        return views, missing, source.card
+        known = {"features_per_second": sorted(map(list, rates))} if self.features else {}
+        return views, missing, source.card | known
 
     def _files_to_show(self, videos: list[HtmAlignVideo]) -> dict[str, str]:
         """Files by names of videos, where examples of measured features can be shown."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +17,7 @@ from narravid.data.annotations.video_places import locate_videos
 from narravid.data.feature_files import FolderTracks
 from narravid.data.featured import FeatureTrack, clip_features
 from narravid.errors import DecodeError
+from narravid.evaluation.alignment import read_seconds
 from narravid.evaluation.benchmarks.long_videos import encode_in_parts
 from narravid.evaluation.seconds import second_windows
 from narravid.evaluation.session import EvaluationSession
@@ -23,6 +26,9 @@ from narravid.protocols import FeatureDualEncoder
 from narravid.types import ClipSpec, Span
 
 __all__ = ["SecondsOfVideo", "seconds_from_features", "seconds_from_pixels", "seconds_in_features"]
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +40,15 @@ class SecondsOfVideo:
         path: Its file, or the name of its features.
         vectors: (T, F) floating point; None where it cannot be read.
         reason: What is wrong with it; empty where nothing is.
+        rates: Features per second of each extractor, as its file states or its folder is said to have; empty
+            from pixels.
     """
 
     video: HtmAlignVideo
     path: str
     vectors: torch.Tensor | None
     reason: str = ""
+    rates: tuple[float, ...] = ()
 
 
 def seconds_from_pixels(
@@ -83,6 +92,8 @@ def seconds_in_features(
 ) -> Iterator[SecondsOfVideo]:
     """The features of an extractor that gives one for each second, as an aligner takes them.
 
+    A file that states another rate counts as unreadable.
+
     Args:
         videos: The videos.
         tracks: One folder of features, one a second.
@@ -94,11 +105,11 @@ def seconds_in_features(
     Raises:
         TooManyBadItemsError: If more of the files cannot be read.
     """
-    for video, found in _read_tracks(videos, tracks, max_bad_share=max_bad_share):
+    for video, found in _read(videos, tracks, partial(read_seconds, tracks), max_bad_share=max_bad_share):
         if isinstance(found, DecodeError):
             yield SecondsOfVideo(video, found.path, None, found.reason)
         else:
-            yield SecondsOfVideo(video, video.video_id, found[0].steps)
+            yield SecondsOfVideo(video, video.video_id, found, rates=(1.0,))
 
 
 @torch.no_grad()
@@ -123,13 +134,14 @@ def seconds_from_features(
     Raises:
         TooManyBadItemsError: If more of the files cannot be read.
     """
-    for video, found in _read_tracks(videos, tracks, max_bad_share=max_bad_share):
+    for video, found in _read(videos, tracks, tracks.read, max_bad_share=max_bad_share):
         if isinstance(found, DecodeError):
             yield SecondsOfVideo(video, found.path, None, found.reason)
             continue
         features = clip_features(found, _whole_seconds(found)).features
         embeddings = model.encode_features(features.to(model.device)).float().cpu()
-        yield SecondsOfVideo(video, video.video_id, embeddings)
+        rates = tuple(track.steps_per_second for track in found)
+        yield SecondsOfVideo(video, video.video_id, embeddings, rates=rates)
 
 
 def _whole_seconds(tracks: Sequence[FeatureTrack]) -> list[Span]:
@@ -138,22 +150,26 @@ def _whole_seconds(tracks: Sequence[FeatureTrack]) -> list[Span]:
     return [Span(float(second), math.nextafter(second + 1.0, 0.0)) for second in range(math.ceil(length))]
 
 
-def _read_tracks(
-    videos: Sequence[HtmAlignVideo], tracks: FolderTracks, *, max_bad_share: float
-) -> Iterator[tuple[HtmAlignVideo, tuple[FeatureTrack, ...] | DecodeError]]:
+def _read(
+    videos: Sequence[HtmAlignVideo],
+    tracks: FolderTracks,
+    read: Callable[[str], Found],
+    *,
+    max_bad_share: float,
+) -> Iterator[tuple[HtmAlignVideo, Found | DecodeError]]:
     """The features of each video; files that are not there are missing, others that fail are bad."""
-    absent = {video.video_id: _absent_file(video, tracks) for video in videos}
-    num_there = sum(path is None for path in absent.values())
+    absent = {video.video_id: _why_absent(video, tracks) for video in videos}
+    num_there = sum(reason is None for reason in absent.values())
     bad = BadItems()
     num_met = 0
     for video in videos:
-        path = absent[video.video_id]
-        if path is not None:
-            yield video, DecodeError(path, "there is no such feature file")
+        reason = absent[video.video_id]
+        if reason is not None:
+            yield video, reason
             continue
         num_met += 1
         try:
-            found: tuple[FeatureTrack, ...] | DecodeError = tracks.read(video.video_id)
+            found: Found | DecodeError = read(video.video_id)
         except DecodeError as error:
             bad.add(error.path, error.reason)
             bad.check_share(num_met, num_expected=num_there, max_share=max_bad_share)
@@ -161,6 +177,11 @@ def _read_tracks(
         yield video, found
 
 
-def _absent_file(video: HtmAlignVideo, tracks: FolderTracks) -> Path | None:
-    paths = (folder.path_of(video.video_id) for folder in tracks.folders)
-    return next((path for path in paths if not path.is_file()), None)
+def _why_absent(video: HtmAlignVideo, tracks: FolderTracks) -> DecodeError | None:
+    """That a video has no feature file, or a name that no file of the folders can have; None if it has."""
+    try:
+        paths = [folder.path_of(video.video_id) for folder in tracks.folders]
+    except DecodeError as error:
+        return error
+    path = next((path for path in paths if not path.is_file()), None)
+    return None if path is None else DecodeError(path, "there is no such feature file")
