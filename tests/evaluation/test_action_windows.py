@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from narravid.errors import DecodeError
 from narravid.evaluation.action_windows import NativeRateWindows, SpreadWindows, TemporalCrops, frames_of
-from narravid.evaluation.windows import WindowItem, encode_windows
+from narravid.evaluation.windows import WindowItem, WindowPlan, encode_windows
 from narravid.types import ClipSpec, Span, VideoInfo
 from narravid.video.encode import write_video
 from narravid.video.frame_sampling import crop_frames, crop_start_frame, window_start_frames
@@ -131,6 +131,13 @@ def test_spread_windows_are_those_of_retrieval():
     np.testing.assert_allclose(plan.starts, [0, last / 2, last])
     assert plan.mirrored
     assert rule.counts(WindowItem("v.avi")).tolist() == [1, 1, 1]
+    part = Span(
+        1.01, 1.99
+    )  # too short for several windows: frames 26 to 49, one window that counts three times
+    assert rule(info, part).starts == (1.04,)
+    assert rule.counts(WindowItem("v.avi", part)).tolist() == [3]
+    with pytest.raises(ValueError, match="num_windows must be at least 1, got 0"):
+        SpreadWindows(SPEC, num_windows=0)
 
 
 def test_rules_describe_themselves():
@@ -152,11 +159,11 @@ class Watcher:
         return torch.zeros(len(clips), 1)
 
 
-def numbers_shown(path, rule):
+def numbers_shown(path, rule, span=None):
     """Numbers of the frames of each window, as a network sees them; None for a black one."""
     watcher = Watcher()
     with WatchedDecoder() as decoder:
-        assert not encode_windows(watcher, [WindowItem(str(path))], rule, decoder=decoder).reasons
+        assert not encode_windows(watcher, [WindowItem(str(path), span)], rule, decoder=decoder).reasons
     clips = [clip.movedim(0, -1) for clip in watcher.clips]
     return [[number_of(frame) if frame.any() else None for frame in clip] for clip in clips]
 
@@ -180,6 +187,55 @@ def test_a_network_is_shown_these_frames(tmp_path, name, num_frames):
         if frames not in expected:
             expected.append(frames)
     assert crops == expected
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "late.avi", "thousandths.mkv"])
+def test_no_window_shows_a_frame_behind_its_part(tmp_path, name):
+    path, spec = tmp_path / name, ClipSpec(num_frames=8, fps=10.0, size_pixels=48)
+    options = {"codec": "mpeg4", "options": {"bf": "2"}} if name.startswith("late") else {}
+    write_timed(path, range(60), time_base=Fraction(1, 30), rate=30, **options)
+    delay = 1 / 30 if name.startswith("late") else 0.0
+    part = Span(0.5 + delay, 1.0 + delay)  # frames 15 to 29
+    native = numbers_shown(path, NativeRateWindows(spec, num_frames=24), part)
+    assert native == [[*range(15, 30), *[None] * 9]]
+    fitting = numbers_shown(path, NativeRateWindows(spec, num_frames=10, num_windows=2), part)
+    assert fitting == [list(range(15, 25)), list(range(20, 30))]
+    # 24 frames of the file at 7 gaps: every 3.29th one, rounded down, and the last one of the part again.
+    crops = numbers_shown(path, TemporalCrops(spec, num_crops=2, num_positions=1), part)
+    assert crops == [[15 + min(math.floor(number * 23 / 7), 14) for number in range(8)]]
+    # A frame of the file belongs to the nearest tenth of a second, the last one to arrive stays.
+    spread = numbers_shown(path, SpreadWindows(spec, num_windows=4), part)
+    assert spread == [[16, 19, 22, 25, 28, None, None, None]]
+
+
+@pytest.mark.parametrize(
+    ("frame_rule", "fps", "expected"),
+    [
+        ("ffmpeg_fps", 10.0, 5),
+        ("ffmpeg_fps", 3.0, 1),  # frames at 0, 1/3 and 2/3: the second one's takes from 1/6 to 1/2
+        ("ffmpeg_fps", 5.0, 2),
+        ("shown_at", 10.0, 5),
+        ("shown_at", 3.0, 2),
+        ("shown_at", 0.5, 1),
+        ("shown_at", 60.0, 8),
+    ],
+)
+def test_frames_of_a_window_before_the_end(frame_rule, fps, expected):
+    spec = ClipSpec(8, fps, 32, frame_rule=frame_rule)
+    assert WindowPlan(spec, (2.0,), end_seconds=2.5).num_frames_before_end(2.0) == expected
+    assert WindowPlan(spec, (2.0,), end_seconds=1.0).num_frames_before_end(2.0) == 1
+    assert WindowPlan(spec, (2.0,)).num_frames_before_end(2.0) == 8
+
+
+def test_the_end_of_a_plan_must_be_a_time():
+    with pytest.raises(ValueError, match="end_seconds must be finite, got nan"):
+        WindowPlan(SPEC, (0.0,), end_seconds=math.nan)
+
+
+def test_whole_videos_end_where_their_file_does():
+    for rule in (NativeRateWindows(SPEC), SpreadWindows(SPEC), TemporalCrops(SPEC)):
+        assert rule(video(20), None).end_seconds is None
+        assert rule(video(100), Span(1.0, 2.02)).end_seconds == pytest.approx(2.04)
 
 
 def test_mirrored_windows(tmp_path):

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from narravid.errors import DecodeError
-from narravid.evaluation.windows import WindowItem, WindowPlan, spread_windows
+from narravid.evaluation.windows import WindowItem, WindowPlan
 from narravid.types import ClipSpec, Span, VideoInfo
 from narravid.video.frame_sampling import crop_start_frame, crop_views, window_start_frames
+from narravid.video.sampling import evaluation_windows
 
 __all__ = ["ActionRule", "NativeRateWindows", "SpreadWindows", "TemporalCrops", "frames_of"]
 
@@ -48,6 +49,11 @@ class FileFrames:
     def seconds(self, frame: float) -> float:
         """When a frame, counted from the first one of the item, is shown."""
         return self.first_seconds + frame / self.fps
+
+    @property
+    def end_seconds(self) -> float:
+        """When the first frame behind the item is shown."""
+        return self.seconds(self.num_frames)
 
 
 def frames_of(info: VideoInfo, span: Span | None) -> FileFrames:
@@ -103,7 +109,7 @@ class NativeRateWindows(ActionRule):
     """Windows at the video's own frame rate, equally spaced over all its frames.
 
     The linear probe's rule (Miech et al. 2020, arXiv 1912.06430, released evaluation on UCF101 and HMDB51). A
-    video shorter than a window has one window, filled up with black frames.
+    video or part shorter than a window has one window, filled up with black frames.
 
     Args:
         spec: Gives size and normalisation of a window.
@@ -125,7 +131,12 @@ class NativeRateWindows(ActionRule):
         frames = frames_of(info, span)
         first_frames = window_start_frames(frames.num_frames, self._spec.num_frames, self._num_windows)
         starts = tuple(frames.seconds(frame) for frame in first_frames)
-        return WindowPlan(replace(self._spec, fps=info.fps), starts, mirrored=self._mirrored)
+        return WindowPlan(
+            replace(self._spec, fps=info.fps),
+            starts,
+            mirrored=self._mirrored,
+            end_seconds=None if span is None else frames.end_seconds,
+        )
 
     def describe(self) -> dict[str, object]:
         """See `ActionRule.describe`."""
@@ -144,22 +155,35 @@ class NativeRateWindows(ActionRule):
 class SpreadWindows(ActionRule):
     """Windows as a model wants to see clips, spread as in retrieval; see `spread_windows`.
 
+    Other than there, no window shows a frame behind the end of a part, which may be another action; a video
+    or part without room for different windows has one, filled up with black frames.
+
     Args:
         spec: What a window looks like.
         num_windows: Windows per video.
         mirrored: Whether the windows are seen in a mirror.
+
+    Raises:
+        ValueError: If `num_windows` is not positive.
     """
 
     def __init__(self, spec: ClipSpec, *, num_windows: int = 10, mirrored: bool = False) -> None:
         super().__init__()
-        self._spec = spec
+        if num_windows < 1:
+            raise ValueError(f"num_windows must be at least 1, got {num_windows}")
+        self._spec = replace(spec, crop="center")
         self._num_windows = num_windows
         self._mirrored = mirrored
-        self._rule = spread_windows(spec, num_windows)
 
     def planned(self, info: VideoInfo, span: Span | None) -> WindowPlan:
         """See `ActionRule.planned`."""
-        return replace(self._rule(info, span), mirrored=self._mirrored)
+        covered, end_seconds = Span(0.0, info.duration_seconds), None
+        if span is not None:
+            # From frame to frame: FFmpeg begins a clip at the nearest frame that the clock of a file knows.
+            frames = frames_of(info, span)
+            covered, end_seconds = Span(frames.first_seconds, frames.end_seconds), frames.end_seconds
+        starts = evaluation_windows(covered, self._spec.duration_seconds, self._num_windows)
+        return WindowPlan(self._spec, tuple(starts), mirrored=self._mirrored, end_seconds=end_seconds)
 
     def describe(self) -> dict[str, object]:
         """See `ActionRule.describe`."""
@@ -171,6 +195,7 @@ class SpreadWindows(ActionRule):
             "crop": "largest square at the centre",
             "size_pixels": self._spec.size_pixels,
             "frame_rule": self._spec.frame_rule,
+            "short_videos": "one window, filled up with black frames, counted as often as there are windows",
         }
 
 
@@ -179,7 +204,7 @@ class TemporalCrops(ActionRule):
 
     Li & Wang 2020, arXiv 2001.05691, released test: crop i of n starts at i / n of the room that a clip has
     to move in, so that the last one stays short of the end; its frames are equally spaced from the first to
-    the last that the clip covers. A video shorter than a clip repeats its last frame.
+    the last that the clip covers. A video or part shorter than a clip repeats its last frame.
 
     Args:
         spec: What a clip looks like.
@@ -214,12 +239,12 @@ class TemporalCrops(ActionRule):
             )
             starts.append(frames.seconds(min(math.ceil(start - SAME_FRAME), frames.num_frames - 1)))
         squares = tuple(self._square(info, position) for _, position in views)
-        every = frames_of(info, None)
         return WindowPlan(
             replace(self._spec, fps=fps),
             tuple(starts),
             squares,
-            last_frame_seconds=every.seconds(every.num_frames - 1),
+            last_frame_seconds=frames.seconds(frames.num_frames - 1),
+            end_seconds=None if span is None else frames.end_seconds,
         )
 
     def _square(self, info: VideoInfo, position: int) -> Square:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -12,6 +13,10 @@ from narravid.types import ClipSpec, Span, VideoInfo
 from narravid.video.sampling import evaluation_windows
 
 __all__ = ["PlanRule", "WindowEncoder", "WindowItem", "WindowPlan", "spread_windows"]
+
+
+SLACK_SECONDS = 1e-3
+"""Twice what clocks of a millisecond round away: a frame this short before an end may lie behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,13 @@ class WindowPlan:
         starts: Where each starts, in seconds; none for an item of which nothing is wanted.
         squares: Where the square of each window lies, (across, down) in [0, 1]; None for the centre.
         mirrored: Whether left and right change places.
-        last_frame_seconds: When the frame is shown that fills what lies behind the end of the video; None
-            fills it with black.
+        last_frame_seconds: When the frame is shown that fills what lies behind the end; None fills it with
+            black.
+        end_seconds: When the first frame begins that no window may show, because it belongs to another part
+            of the video; None for the end of the video.
 
     Raises:
-        ValueError: If the crop is random, or there are not as many squares as starts.
+        ValueError: If the crop is random, there are not as many squares as starts, or the end is no time.
     """
 
     spec: ClipSpec
@@ -48,12 +55,27 @@ class WindowPlan:
     squares: tuple[tuple[float, float], ...] | None = None
     mirrored: bool = False
     last_frame_seconds: float | None = None
+    end_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.spec.crop != "center":
             raise ValueError(f"windows are cropped at the centre only, got crop={self.spec.crop!r}")
         if self.squares is not None and len(self.squares) != len(self.starts):
             raise ValueError(f"there are {len(self.squares)} squares for {len(self.starts)} windows")
+        if self.end_seconds is not None and not math.isfinite(self.end_seconds):
+            raise ValueError(f"end_seconds must be finite, got {self.end_seconds}")
+
+    def num_frames_before_end(self, start_seconds: float) -> int:
+        """Frames of a window that lie before the end, 1 to T; as if the file were over there.
+
+        Under `ffmpeg_fps` a frame of the file belongs to the nearest frame of the window, under `shown_at` to
+        the next one; see `ClipSpec.frame_rule`.
+        """
+        if self.end_seconds is None:
+            return self.spec.num_frames
+        place = (self.end_seconds - SLACK_SECONDS - start_seconds) * self.spec.fps
+        num_before = math.floor(place + 0.5) if self.spec.frame_rule == "ffmpeg_fps" else math.ceil(place)
+        return min(max(1, num_before), self.spec.num_frames)
 
 
 PlanRule = Callable[[VideoInfo, Span | None], WindowPlan]

@@ -139,13 +139,14 @@ class WindowStream:
 
     def _decode(self, job: _Job) -> list[Clip]:
         plan = job.plan
-        clips = list(self._decoder.clips(job.item.path, plan.starts, plan.spec, squares=plan.squares))
+        found = self._decoder.clips(job.item.path, plan.starts, plan.spec, squares=plan.squares)
+        clips = [_up_to_end(clip, plan, start) for clip, start in zip(found, plan.starts, strict=True)]
         if plan.last_frame_seconds is not None:
             clips = self._filled_up(job, clips, last_frame_seconds=plan.last_frame_seconds)
         return [replace(clip, frames=clip.frames.flip(2)) for clip in clips] if plan.mirrored else clips
 
     def _filled_up(self, job: _Job, clips: list[Clip], *, last_frame_seconds: float) -> list[Clip]:
-        """The clips with the last frame of the video, cropped as they are, behind its end."""
+        """The clips with the last frame of the item, cropped as they are, behind its end."""
         padded = [number for number, clip in enumerate(clips) if clip.num_padded]
         squares = job.plan.squares
         last_frames = self._decoder.clips(
@@ -183,3 +184,13 @@ class WindowStream:
                 del progress[item]
                 stacked = torch.stack(current.vectors) if current.vectors else torch.zeros(0, 0)
                 yield item, stacked.numpy().astype(np.float32)
+
+
+def _up_to_end(clip: Clip, plan: WindowPlan, start_seconds: float) -> Clip:
+    """The clip with padding, black as that of the decoder, for frames behind the end of the plan."""
+    num_frames = plan.num_frames_before_end(start_seconds)
+    if num_frames >= len(clip.frames):
+        return clip
+    frames, mask = clip.frames.clone(), clip.mask.clone()
+    frames[num_frames:], mask[num_frames:] = 0, False
+    return replace(clip, frames=frames, mask=mask)
