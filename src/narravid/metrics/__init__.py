@@ -24,8 +24,8 @@ from narravid.metrics.localization import (
     crosstask_average_recall,
     crosstask_segment_accuracy,
     find_steps,
-    place_steps,
 )
+from narravid.metrics.placement import place_steps
 from narravid.metrics.ranking import RankCounts
 from narravid.metrics.retrieval import (
     bidirectional_rank_counts,

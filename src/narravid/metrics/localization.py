@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from narravid.metrics.ranking import Array, check_finite, check_scores, check_targets, count_rows
+from narravid.metrics.placement import place_steps
+from narravid.metrics.ranking import Array, check_scores, check_targets, count_rows
 from narravid.types import Span
 
 __all__ = [
@@ -25,53 +25,7 @@ __all__ = [
     "crosstask_average_recall",
     "crosstask_segment_accuracy",
     "find_steps",
-    "place_steps",
 ]
-
-
-def place_steps(scores: Array) -> torch.Tensor:
-    """Choose one second for each step, in the order of the steps, for the greatest sum of scores.
-
-    Each step gets exactly one second, later than that of the step before. Where several placements reach the
-    greatest sum, each counts alike, so that a model that scores everything alike is at the chance of a random
-    ordered placement.
-
-    Args:
-        scores: (T, K) of T seconds and K <= T steps, higher is better.
-
-    Returns:
-        (T, K) float64, the share of the best placements that put a step on a second: 1 and 0 where there is
-        but one. Each column sums to 1.
-
-    Raises:
-        ValueError: If the shape does not fit or a score is NaN or infinite.
-
-    Example:
-        The second step may not come before the first:
-
-        >>> place_steps(torch.tensor([[0.0, 9.0], [1.0, 0.0], [0.0, 2.0]])).tolist()
-        [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
-    """
-    seconds = torch.as_tensor(scores).detach()
-    if seconds.ndim != 2 or 0 in seconds.shape or not seconds.dtype.is_floating_point:
-        raise ValueError(
-            f"scores must be (T, K) floating point and not empty, got {tuple(seconds.shape)} {seconds.dtype}"
-        )
-    num_seconds, num_steps = seconds.shape
-    if num_steps > num_seconds:
-        raise ValueError(f"{num_steps} steps cannot have a second each of {num_seconds}")
-    check_finite("scores", seconds)
-    table = seconds.double().cpu().numpy()
-
-    # sums[k, t]: greatest sum of steps 0..k with step k on second t; ways[k][t]: how many placements have it.
-    sums = np.full((num_steps, num_seconds), -np.inf)
-    sums[0] = table[:, 0]
-    ways = [[1] * num_seconds]
-    for step in range(1, num_steps):
-        best = np.maximum.accumulate(sums[step - 1])
-        sums[step, 1:] = best[:-1] + table[1:, step]
-        ways.append([0, *_ways_to_reach(sums[step - 1], best, ways[-1])[:-1]])
-    return torch.from_numpy(_shares_of_placements(sums, ways).T.copy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +54,16 @@ class PlacedSteps:
     Attributes:
         shares: (T, K) float64, see `place_steps`.
         is_annotated: (T, K) bool, which seconds lie in an interval of which step.
-        found: (K,) float64 share of the best placements that find a step; NaN for one that is not annotated.
+        found: (K,) float64 share of the best placements that find a step: 0 for one that is lost, NaN for one
+            that is not annotated.
+        is_lost: (K,) bool, which steps are annotated behind the last second only, as in a video of which a
+            part was downloaded.
     """
 
     shares: torch.Tensor
     is_annotated: torch.Tensor
     found: torch.Tensor
+    is_lost: torch.Tensor
 
 
 def find_steps(video: StepVideo) -> PlacedSteps:
@@ -115,9 +73,10 @@ def find_steps(video: StepVideo) -> PlacedSteps:
         ValueError: If the video has fewer seconds than steps, or a score is NaN or infinite.
     """
     shares = _placed(video)
-    is_annotated = _annotated_seconds(video, *shares.shape)
+    is_annotated, is_wanted = _annotated_seconds(video, *shares.shape)
     found = torch.where(is_annotated, shares, 0.0).sum(dim=0)
-    return PlacedSteps(shares, is_annotated, found.masked_fill(~is_annotated.any(dim=0), math.nan))
+    is_lost = is_wanted & ~is_annotated.any(dim=0)
+    return PlacedSteps(shares, is_annotated, found.masked_fill(~is_wanted, math.nan), is_lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +103,8 @@ def crosstask_average_recall(videos: Iterable[StepVideo]) -> StepRecall:
     video is found if its second lies in one of its intervals, of which each covers the whole seconds from
     floor(start) to before ceil(end). The recall of a task is the share of the annotated steps of all its
     videos that are found, a step of several intervals counting once in a video; the result is the mean over
-    tasks (18 in the benchmark).
+    tasks (18 in the benchmark). A step whose intervals lie behind the last second is a miss: what a video has
+    lost makes no model better.
 
     Args:
         videos: Any number for each task.
@@ -256,41 +216,16 @@ def _placed(video: StepVideo) -> torch.Tensor:
         raise ValueError(f"video {video.name!r}: {error}") from error
 
 
-def _annotated_seconds(video: StepVideo, num_seconds: int, num_steps: int) -> torch.Tensor:
-    """(T, K) bool, which seconds lie in an interval of which step."""
+def _annotated_seconds(
+    video: StepVideo, num_seconds: int, num_steps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(T, K) bool, which seconds lie in an interval of which step; (K,) bool, which steps have intervals."""
     is_annotated = torch.zeros(num_seconds, num_steps, dtype=torch.bool)
+    is_wanted = torch.zeros(num_steps, dtype=torch.bool)
     for step, span in video.annotations:
         if not 0 <= step < num_steps:
             raise ValueError(f"video {video.name!r}: annotated step {step} is outside [0, {num_steps})")
         first, end = math.floor(span.start_seconds), math.ceil(span.end_seconds)
         is_annotated[max(0, first) : max(0, end), step] = True
-    return is_annotated
-
-
-def _ways_to_reach(sums: np.ndarray, best: np.ndarray, ways: list[int]) -> list[int]:
-    """For each second, how many placements end at it or before and reach the best sum so far."""
-    reached = []
-    total, so_far = 0, -math.inf
-    for count, value, highest in zip(ways, sums.tolist(), best.tolist(), strict=True):
-        if highest > so_far:
-            total, so_far = 0, highest
-        if value == highest:
-            total += count
-        reached.append(total)
-    return reached
-
-
-def _shares_of_placements(sums: np.ndarray, ways: list[list[int]]) -> np.ndarray:
-    """(K, T) share of the best placements that put a step on a second, from the last step to the first."""
-    num_steps, num_seconds = sums.shape
-    shares = np.zeros_like(sums)
-    ends = [(num_seconds, 1.0)]  # the step after was put on this second in this share of the placements
-    for step in range(num_steps - 1, -1, -1):
-        for end, share in ends:
-            before = sums[step, :end]
-            places = np.flatnonzero(before == before.max())
-            total = sum(ways[step][place] for place in places)
-            for place in places:
-                shares[step, place] += share * (ways[step][place] / total)
-        ends = [(int(second), shares[step, second]) for second in np.flatnonzero(shares[step])]
-    return shares
+        is_wanted[step] |= end > max(0, first)
+    return is_annotated, is_wanted

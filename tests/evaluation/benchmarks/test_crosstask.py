@@ -102,7 +102,12 @@ def test_a_model_that_knows_all_finds_all(known):
     assert values_of(result) == {AVERAGE_RECALL: 1.0, SEGMENT_ACCURACY: 1.0}
     for task in TITLES.values():
         assert {measure.name: measure.value for measure in result.further[task]} == values_of(result)
-    assert result.card["average_recall_of"] == {"tasks": 2, "videos": 3, "steps": 7}
+    assert result.card["average_recall_of"] == {
+        "tasks": 2,
+        "videos": 3,
+        "steps": 7,
+        "steps_behind_the_end": 0,
+    }
     assert result.card["segment_accuracy_of"]["intervals"] == 8
     assert result.card["clip"]["num_frames"] == 4
     assert result.card["files"]["videos_val.csv"]["sha256"]
@@ -214,6 +219,18 @@ def test_a_video_too_short_for_its_steps_is_told(archive, tmp_path):
     reasons = {Path(item.path).stem: item.reason for item in result.coverage.missing}
     assert reasons["jello0"] == "its 2 s are too few for 3 steps in order"
     assert values_of(result) == {AVERAGE_RECALL: 1.0}
+
+
+def test_a_step_that_a_video_has_lost_is_a_miss(archive, tmp_path):
+    write_planned_video(tmp_path / JELLO / "jello0.mp4", 0, seconds=7)  # stirring is shown from 8 s on
+    benchmark = CrossTask(
+        videos=tmp_path, annotations=archive / "crosstask_release", measure="average-recall"
+    )
+    result = benchmark.run(session_of(PlannedEncoder(TRUTH)))
+    assert values_of(result)[AVERAGE_RECALL] == pytest.approx(2 / 3)
+    assert result.card["average_recall_of"]["steps"] == 3
+    assert result.card["average_recall_of"]["steps_behind_the_end"] == 1
+    assert [shown.is_right for shown in result.best[0].shown] == [True, True, False]
 
 
 def test_nothing_to_measure_and_models_of_another_kind_are_refused(archive, tmp_path):

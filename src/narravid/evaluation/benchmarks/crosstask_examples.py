@@ -48,11 +48,10 @@ def timelines(scored: Sequence[ScoredVideo]) -> Drawings:
 
 def _by_recall(scored: Sequence[ScoredVideo]) -> list[ScoredVideo]:
     """Best first; of equal recall the one with more annotated steps is the better and the worse example."""
-    known = [one for one in scored if one.placed.is_annotated.any()]
+    known = [one for one in scored if one.num_steps]
 
     def key(one: ScoredVideo) -> tuple[float, float, str]:
-        weight = int(one.placed.is_annotated.any(dim=0).sum())
-        return -one.recall, -weight if one.recall >= 0.5 else weight, one.video.listed.name
+        return -one.recall, -one.num_steps if one.recall >= 0.5 else one.num_steps, one.video.listed.name
 
     return sorted(known, key=key)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,7 +142,7 @@ def _step_items(scored: Sequence[ScoredVideo]) -> Iterable[_Item]:
         chance = (random_placements(*is_annotated.shape) * is_annotated).sum(dim=0).tolist()
         task = one.video.listed.task.title
         for step, found in enumerate(one.placed.found.tolist()):
-            if is_annotated[:, step].any():
+            if not math.isnan(found):
                 yield _Item(found, chance[step], one.video.listed.name, task)
 
 
@@ -175,7 +176,8 @@ def _counts(findings: CrossTaskFindings) -> dict[str, Any]:
         counts["average_recall_of"] = {
             "tasks": len({one.video.listed.task.task_id for one in findings.scored}),
             "videos": len(findings.scored),
-            "steps": sum(int(one.placed.is_annotated.any(dim=0).sum()) for one in findings.scored),
+            "steps": sum(one.num_steps for one in findings.scored),
+            "steps_behind_the_end": sum(int(one.placed.is_lost.sum()) for one in findings.scored),
         }
     if findings.segments:
         counts["segment_accuracy_of"] = {

@@ -53,6 +53,11 @@ class ScoredVideo:
         """Share of its annotated steps that were found, in [0, 1]."""
         return float(self.placed.found.nanmean())
 
+    @property
+    def num_steps(self) -> int:
+        """How many of its steps are annotated, those behind its end among them."""
+        return int((~self.placed.found.isnan()).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedSegment:
