@@ -53,8 +53,8 @@ def test_placements_are_the_best_of_all(seed, num_steps, more_seconds, levels):
     scores = draw(seed, num_steps + more_seconds, num_steps, levels=levels)
     expected = torch.zeros(scores.shape, dtype=torch.float64)
     best = best_placements(scores)
-    for placement in best:
-        for step, second in enumerate(placement):
+    for place in best:
+        for step, second in enumerate(place):
             expected[second, step] += 1 / len(best)
     shares = place_steps(scores)
     assert shares.dtype == torch.float64
