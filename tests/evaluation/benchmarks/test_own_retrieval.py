@@ -8,7 +8,7 @@ import pytest
 
 from coded_archives import PlantedFeatureModel, PlantedModel, write_coded_features, write_coded_video
 from narravid.bad_items import TooManyBadItemsError
-from narravid.errors import NarravidError
+from narravid.errors import AnnotationError, NarravidError
 from narravid.evaluation.benchmarks.own_retrieval import OwnRetrieval
 from narravid.evaluation.session import EvaluationSession
 from watched_doubles import DirectDecoder
@@ -75,3 +75,45 @@ def test_features_of_ones_own_list(folder, tmp_path):
     units = ("videos/a.mp4@0-1", "videos/a.mp4@4-5", "b.webm")  # as on pixels, to be compared
     assert result.measures[0].outcomes.units == units
     assert result.card["feature_files"] == [str(tmp_path / "2d"), str(tmp_path / "3d")]
+
+
+@pytest.fixture
+def twins(tmp_path) -> OwnRetrieval:
+    """Two videos of one name in different folders."""
+    source = write_list(tmp_path, "videos/x/1.mp4,zero,,", "videos/y/1.mp4,three,,")
+    return OwnRetrieval(pairs=source, features=(tmp_path / "2d", tmp_path / "3d"))
+
+
+@pytest.mark.parametrize("place", ["", "videos/"])
+def test_features_lie_as_their_videos(twins, tmp_path, place):
+    for name, codes in (("x/1", [0, 0]), ("y/1", [3, 3])):
+        for extractor in ("2d", "3d"):
+            (tmp_path / extractor / place / name).parent.mkdir(parents=True)
+        write_coded_features(tmp_path, place + name, codes)
+    result = twins.run(session_of(PlantedFeatureModel(ANSWERS)))
+    assert values(result.measures)["R@1"] == 1
+    assert result.measures[0].outcomes.units == ("videos/x/1.mp4", "videos/y/1.mp4")
+    assert result.card["gallery_size"] == 2
+    swapped = PlantedFeatureModel(ANSWERS | {"zero": 3, "three": 0})
+    assert values(twins.run(session_of(swapped)).measures)["R@1"] == 0
+
+
+@pytest.mark.parametrize("place", ["1", "x/1"])
+def test_two_videos_with_one_feature_file_are_refused(twins, tmp_path, place):
+    for extractor in ("2d", "3d"):
+        (tmp_path / extractor / place).parent.mkdir(parents=True)
+    write_coded_features(tmp_path, place, [0, 0])
+    message = rf"videos/x/1\.mp4 and videos/y/1\.mp4 have the same features, .*{place}\.npy: name or place"
+    with pytest.raises(AnnotationError, match=message):
+        twins.run(session_of(PlantedFeatureModel(ANSWERS)))
+
+
+def test_videos_without_features_are_missing_each_for_itself(twins, tmp_path):
+    for extractor in ("2d", "3d"):
+        (tmp_path / extractor / "x").mkdir(parents=True)
+    write_coded_features(tmp_path, "x/1", [0, 0])
+    write_list(tmp_path, "videos/x/1.mp4,zero,,", "../elsewhere/2.mp4,three,,")
+    result = twins.run(session_of(PlantedFeatureModel(ANSWERS)))
+    assert result.coverage.share == 0.5
+    [missing] = result.coverage.missing
+    assert missing.reason == f"there is no feature file {tmp_path / '2d' / 'elsewhere' / '2.npy'}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from narravid.data.feature_clips import FeaturePair
+from narravid.data.feature_files import FolderTracks
+from narravid.errors import AnnotationError
 from narravid.evaluation.benchmarks.retrieval_clips import (
     EmbeddedClips,
     embed_on_features,
@@ -30,7 +32,8 @@ class OwnRetrieval(RetrievalProtocol):
 
     Attributes:
         pairs: CSV file `video_path,text[,start_seconds,end_seconds]`; paths start at its folder. With
-            features, the name of a path without folder and suffix is that of its feature files.
+            features, those of `videos/x/1.mp4` are looked for as `videos/x/1.npy` in their folder, then
+            `x/1.npy`, then any `1.npy`; two videos that would share a file are refused.
     """
 
     name: ClassVar[str] = "retrieval"
@@ -52,14 +55,46 @@ class OwnRetrieval(RetrievalProtocol):
         return EmbeddedClips(embedded, names, self.pixel_card(session.pixel_dual_encoder()))
 
     def _on_features(self, session: EvaluationSession, pairs: Sequence[RetrievalPair]) -> EmbeddedClips:
-        model = session.feature_dual_encoder()
-        named = [FeaturePair(Path(pair.path).stem, pair.text, pair.span) for pair in pairs]
-        embedded = embed_on_features(session, self, named, tracks=self.tracks(model.feature_spec))
-        files = {Path(pair.path).stem: pair.path for pair in pairs if Path(pair.path).is_file()}
-        clips = with_files(embedded, files, card=self.feature_card(model))
-        name_of = {Path(pair.path).stem: self._name(pair) for pair in pairs}
-        return replace(clips, names={path: name_of[stem] for path, stem in clips.names.items()})
+        tracks = self.tracks(session.feature_dual_encoder().feature_spec)
+        known = _feature_names(self.pairs, dict.fromkeys(self._name(pair) for pair in pairs), tracks)
+        named = [FeaturePair(known[self._name(pair)], pair.text, pair.span) for pair in pairs]
+        embedded = embed_on_features(session, self, named, tracks=tracks)
+        both = list(zip(named, pairs, strict=True))
+        files = {feature.name: pair.path for feature, pair in both if Path(pair.path).is_file()}
+        clips = with_files(embedded, files, card=self.feature_card(session.feature_dual_encoder()))
+        name_of = {feature.name: self._name(pair) for feature, pair in both}
+        return replace(clips, names={path: name_of[name] for path, name in clips.names.items()})
 
     def _name(self, pair: RetrievalPair) -> str:
         """The path as the list has it."""
         return Path(os.path.relpath(pair.path, self.pairs.parent)).as_posix()
+
+
+def _feature_names(source: Path, videos: Iterable[str], tracks: FolderTracks) -> dict[str, str]:
+    """What each video of a list is called among the features.
+
+    Raises:
+        AnnotationError: If two videos have one feature file.
+    """
+    names: dict[str, str] = {}
+    video_of: dict[Path, str] = {}
+    for video in videos:
+        names[video] = _feature_name(video, tracks)
+        for path in {folder.path_of(names[video]) for folder in tracks.folders}:
+            other = video_of.setdefault(path, video)
+            if other != video:
+                raise AnnotationError(
+                    source,
+                    f"{other} and {video} have the same features, {path}: name or place the feature files as "
+                    "their videos",
+                    field="video_path",
+                )
+    return names
+
+
+def _feature_name(video: str, tracks: FolderTracks) -> str:
+    """The longest end of a video's path under which there are features; the path if there are none."""
+    parts = [part for part in Path(video).parts if part not in (os.pardir, os.sep)]
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    is_there = (end for end in ends if any(folder.path_of(end).is_file() for folder in tracks.folders))
+    return next(is_there, ends[0])
