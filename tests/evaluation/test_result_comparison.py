@@ -7,7 +7,7 @@ import pytest
 
 from evaluation_results import make_result
 from narravid.errors import NarravidError
-from narravid.evaluation.result import BenchmarkResult, Coverage, Measure
+from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MissingItem
 from narravid.evaluation.result_comparison import compare_results
 from narravid.metrics.bootstrap import Outcomes
 
@@ -67,11 +67,46 @@ def test_differing_protocols_are_named_but_models_and_places_are_not():
 
 
 def test_the_same_archive_in_another_place_is_the_same():
-    first = make_result(hits=WORSE, folder="/data/here/videos")
-    second = make_result(hits=BETTER, folder="/mnt/other")
+    files = {"annotations": {"path": "/a/list.csv", "sha256": "1"}}
+    first = make_result(hits=WORSE, folder="/data/here/videos", files=files)
+    second = make_result(hits=BETTER, folder="/mnt/other", files=files)
     [one, _] = compare_results({"a": first, "b": second}).differences
     assert one.found.num_units == 8
     assert one.found.difference == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("hashes", [("1", "2"), (None, None), ("1", None)])
+def test_clips_of_like_names_in_other_archives_are_not_the_same(hashes):
+    first, second = (
+        make_result(folder=folder, files={"annotations": {"path": "/list.csv", "sha256": sha256}})
+        for folder, sha256 in zip(("/data/lsmdc", "/mnt/msrvtt"), hashes, strict=True)
+    )
+    with pytest.raises(NarravidError, match="no unit in common"):
+        compare_results({"a": first, "b": second})
+    with pytest.raises(NarravidError, match="no unit in common"):
+        compare_results({"a": make_result(folder="/data"), "b": make_result(folder="/mnt")})
+
+
+def test_relative_names_are_taken_as_they_are():
+    files = {"annotations": {"path": "/list.csv", "sha256": "1"}}
+    results = {folder: make_result(folder=folder, files=files) for folder in ("train", "test")}
+    with pytest.raises(NarravidError, match="no unit in common"):
+        compare_results(results)
+
+
+def test_parts_of_one_archive_in_two_places_are_not_mixed_up():
+    files = {"annotations": {"path": "/list.csv", "sha256": "1"}}
+
+    def with_part(root: str, there: str, missing: str) -> BenchmarkResult:
+        units = tuple(f"{root}/{there}/{number}.mp4" for number in range(3))
+        measure = Measure.of("R@1", Outcomes("mean", np.ones(3), units), kind="share")
+        absent = tuple(MissingItem(f"{root}/{missing}/{number}", "no such file") for number in range(3))
+        return BenchmarkResult("b", "T", (measure,), {}, {"files": files}, Coverage("items", 6, 3, absent))
+
+    first, same = with_part("/data", "one", "two"), with_part("/mnt/other", "one", "two")
+    assert compare_results({"a": first, "b": same}).differences[0].found.num_units == 3
+    with pytest.raises(NarravidError, match="no unit in common"):
+        compare_results({"a": first, "b": with_part("/mnt/other", "two", "one")})
 
 
 def test_a_part_of_the_benchmark_is_compared_on_that_part():

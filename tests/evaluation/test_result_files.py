@@ -209,11 +209,15 @@ def test_what_is_no_result_is_named(decoder, tmp_path):
         read_result(tmp_path)
     folder = written(tmp_path / "out", decoder, make_result())
     values = json.loads((folder / "result.json").read_text())
-    for damage in ({**values, "format": 7}, {"format": 1}, [1], {**values, "measures": [{}]}):
+    for damage in ({**values, "format": 7}, {"format": 2}, [1], {**values, "measures": [{}]}):
         (folder / "result.json").write_text(json.dumps(damage))
         with pytest.raises(NarravidError, match="no result that can be read"):
             read_result(folder)
     (folder / "result.json").write_text(json.dumps(values))
+    write_result(make_result(hits=(1, 1, 0, 1)), tmp_path / "other", decoder=decoder)
+    (folder / "outcomes.json").write_bytes((tmp_path / "other" / "outcomes.json").read_bytes())
+    with pytest.raises(NarravidError, match=r"result\.json and outcomes\.json were not written together"):
+        read_result(folder)
     (folder / "outcomes.json").unlink()
     with pytest.raises(NarravidError, match="outcomes.json"):
         read_result(folder)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from narravid.errors import NarravidError
 from narravid.evaluation.result import BenchmarkResult, Measure, MeasureKind
 from narravid.evaluation.result_text import UNKNOWN, TextTable, column_title, figure, with_interval
-from narravid.metrics.bootstrap import PairedDifference, paired_bootstrap
+from narravid.metrics.bootstrap import Outcomes, PairedDifference, paired_bootstrap
 
 __all__ = ["Comparison", "MeasuredDifference", "ProtocolDifference", "compare_results"]
 
 OF_THE_MODEL = ("model", "models", "model_class", "weights_hash", "lead_over_baselines")
 """Entries of a card that say which model it was or how it did: to differ there is what results are compared
 for."""
+
+OF_PLACES = ("path", "feature_files")
+"""Last parts of entries that say where files lie."""
 
 OF_THE_RUN = ("batch_size",)
 """Entries on which no number depends but in its last digits."""
@@ -143,7 +146,10 @@ def compare_results(
             key,
             measure.kind,
             _paired(
-                measures[0][key], measure, names=(names[0], name), num_resamples=num_resamples, seed=seed
+                (measures[0][key], measure),
+                _common_units(first, results[name], (measures[0][key].outcomes, measure.outcomes)),
+                names=(names[0], name),
+                bootstrap=(num_resamples, seed),
             ),
         )
         for name, own in zip(names[1:], measures[1:], strict=True)
@@ -169,26 +175,47 @@ def _measures(result: BenchmarkResult, *, further: bool) -> dict[str, Measure]:
 
 
 def _paired(
-    first: Measure, second: Measure, *, names: tuple[str, str], num_resamples: int, seed: int
+    measures: tuple[Measure, Measure],
+    outcomes: tuple[Outcomes, Outcomes],
+    *,
+    names: tuple[str, str],
+    bootstrap: tuple[int, int],
 ) -> PairedDifference:
-    one, other = first.outcomes, second.outcomes
-    if not set(one.units) & set(other.units):
-        # The same archive in another place: names are taken from where the folders of each begin to differ.
-        one, other = (replace(own, units=_below_common_folder(own.units)) for own in (one, other))
+    num_resamples, seed = bootstrap
     try:
-        return paired_bootstrap(one, other, num_resamples=num_resamples, seed=seed)
+        return paired_bootstrap(*outcomes, num_resamples=num_resamples, seed=seed)
     except ValueError as error:
         raise NarravidError(
-            f"{first.name} of {names[0]} and {names[1]} cannot be compared: {error}"
+            f"{measures[0].name} of {names[0]} and {names[1]} cannot be compared: {error}"
         ) from error
 
 
-def _below_common_folder(units: Sequence[str]) -> tuple[str, ...]:
-    folders = {os.path.dirname(unit) for unit in units}
-    if len({os.path.isabs(folder) for folder in folders}) > 1:
-        return tuple(units)
-    common = os.path.commonpath(folders) if folders else ""
-    return tuple(os.path.relpath(unit, common) if common else unit for unit in units)
+def _common_units(
+    first: BenchmarkResult, second: BenchmarkResult, outcomes: tuple[Outcomes, Outcomes]
+) -> tuple[Outcomes, Outcomes]:
+    """The outcomes under names that both sides share.
+
+    Where no name is common, both sides name files by their whole paths, and the annotations are the same, it
+    is one archive in two places: names then count from the folder that holds all that the benchmark names.
+    """
+    one, other = outcomes
+    hashes = [_hashes(result.card) for result in (first, second)]
+    is_absolute = all(os.path.isabs(unit) for own in outcomes for unit in own.units)
+    if set(one.units) & set(other.units) or not is_absolute or not hashes[0] or hashes[0] != hashes[1]:
+        return outcomes
+    return _below_archive(first, one), _below_archive(second, other)
+
+
+def _hashes(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The hashes of all files that a card names; none if one of them could not be hashed."""
+    found = {entry: value for entry, value in _flat(card).items() if entry.endswith(".sha256")}
+    return {} if None in found.values() else found
+
+
+def _below_archive(result: BenchmarkResult, outcomes: Outcomes) -> Outcomes:
+    missing = [item.path for item in result.coverage.missing if os.path.isabs(item.path)]
+    archive = os.path.commonpath([os.path.dirname(path) for path in (*outcomes.units, *missing)])
+    return replace(outcomes, units=tuple(os.path.relpath(unit, archive) for unit in outcomes.units))
 
 
 def _protocol(name: str, first: Mapping[str, Any], other: Mapping[str, Any]) -> list[ProtocolDifference]:
@@ -212,8 +239,8 @@ def _flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _matters(entry: str) -> bool:
-    """Of a file only its content matters, not where it lies."""
-    if entry.startswith("files.") and entry.endswith(".path"):
+    """Of files only their content matters, not where they lie."""
+    if entry.split(".")[-1] in OF_PLACES:
         return False
     return entry.split(".")[0] not in (*OF_THE_MODEL, *OF_THE_RUN)
 

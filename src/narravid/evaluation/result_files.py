@@ -14,13 +14,13 @@ from narravid.errors import NarravidError
 from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MissingItem, PublishedRow
 from narravid.evaluation.result_page import write_examples
 from narravid.evaluation.result_text import TextTable, card_lines, coverage_lines, further_tables, main_table
-from narravid.files import read_json, write_atomically, write_json, write_text
+from narravid.files import file_sha256, read_json, write_atomically, write_json, write_text
 from narravid.metrics.bootstrap import Outcomes
 from narravid.video.watched import WatchedDecoder
 
 __all__ = ["RESULT_NAME", "read_result", "write_result"]
 
-FORMAT = 1
+FORMAT = 2
 RESULT_NAME = "result.json"
 OUTCOMES_NAME = "outcomes.json"
 TABLE_NAME = "table.md"
@@ -40,7 +40,8 @@ def write_result(result: BenchmarkResult, folder: Path, *, decoder: WatchedDecod
     write_text(folder / TABLE_NAME, _as_markdown(result))
     write_examples(result, folder / PAGE_NAME, decoder=decoder)
     write_json(folder / OUTCOMES_NAME, _outcomes_to_json(result))
-    write_json(folder / RESULT_NAME, {"format": FORMAT, **result.to_dict()})
+    digest = file_sha256(folder / OUTCOMES_NAME)
+    write_json(folder / RESULT_NAME, {"format": FORMAT, "outcomes_sha256": digest, **result.to_dict()})
 
 
 def read_result(folder: Path) -> BenchmarkResult:
@@ -66,6 +67,8 @@ def read_result(folder: Path) -> BenchmarkResult:
         values = read_json(path)
         if values["format"] != FORMAT:
             raise ValueError(f"format {values['format']!r} is not known, only {FORMAT}")
+        if values["outcomes_sha256"] != file_sha256(folder / OUTCOMES_NAME):
+            raise ValueError(f"{RESULT_NAME} and {OUTCOMES_NAME} were not written together; evaluate anew")
         outcomes = _outcomes_from_json(read_json(folder / OUTCOMES_NAME))
         return _result_from_json(values, outcomes)
     except (OSError, KeyError, TypeError, IndexError, ValueError) as error:
@@ -120,7 +123,7 @@ def _outcomes_to_json(result: BenchmarkResult) -> dict[str, Any]:
             if array is not None:
                 entry[key] = array.tolist()
         measures.append(entry)
-    return {"format": FORMAT, "names": [list(one) for one in names], "measures": measures}
+    return {"names": [list(one) for one in names], "measures": measures}
 
 
 def _outcomes_from_json(values: Mapping[str, Any]) -> dict[tuple[str | None, str], Outcomes]:

@@ -15,6 +15,7 @@ from narravid.errors import AnnotationError, CheckpointError, NarravidError
 from narravid.evaluation.benchmarks.crosstask import CrossTask
 from narravid.evaluation.benchmarks.crosstask_data import read_crosstask
 from narravid.evaluation.embedding_cache import EmbeddingCache
+from narravid.evaluation.result_comparison import compare_results
 from narravid.evaluation.session import EvaluationSession
 from narravid.metrics import StepVideo, crosstask_average_recall
 from narravid.types import Span
@@ -114,6 +115,14 @@ def test_a_model_that_knows_all_finds_all(known):
     assert result.card["release"]["annotated"] == len(VIDEOS)
     assert set(result.plots) == {"timeline_best", "timeline_worst"}
     assert all(picture.startswith(b"\x89PNG") for picture in result.plots.values())
+
+
+def test_the_same_archive_elsewhere_is_measured_the_same_way(archive, known, tmp_path):
+    shutil.copytree(archive, tmp_path / "copy")
+    again = CrossTask(videos=tmp_path / "copy").run(session_of(PlannedEncoder(TRUTH)))
+    compared = compare_results({"here": known, "there": again})
+    assert compared.protocol == ()
+    assert compared.differences[0].found.num_units == 3
 
 
 def test_what_is_missing_or_broken_is_told(known):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from narravid.data.featured import FeatureTrack
 from narravid.errors import AnnotationError, CheckpointError, ConfigError, NarravidError
 from narravid.evaluation.alignment import AlignmentProtocol, evaluate_alignment
 from narravid.evaluation.benchmarks.htm_align import HtmAlign
+from narravid.evaluation.result_comparison import compare_results
 from narravid.evaluation.session import EvaluationSession
 from narravid.types import ClipSpec, FeatureSpec, Span, VideoAlignment
 from narravid.video.decode import decode_clips
@@ -188,6 +190,16 @@ def test_an_aligner_takes_videos_with_what_extracts_its_features(archive, tmp_pa
     other = small_aligner()  # takes features of another size
     with pytest.raises(CheckpointError, match="name another --feature-model"):
         HtmAlign(videos=archive, feature_model=str(folder)).run(session_of(other))
+
+
+def test_the_same_features_elsewhere_are_measured_the_same_way(features, tmp_path):
+    shutil.copytree(features, tmp_path / "copy")
+    session = session_of(PointingAligner({}))
+    results = {
+        str(folder): HtmAlign(features=(folder,), view="global").run(session)
+        for folder in (features, tmp_path / "copy")
+    }
+    assert compare_results(results).protocol == ()
 
 
 def test_features_at_another_rate_than_an_aligner_takes_are_refused(tmp_path):
