@@ -7,23 +7,22 @@ of a video.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
 
 from narravid.errors import NarravidError
+from narravid.evaluation.probe_solvers import ProbeFit, check_size, find_hyperplanes
 
 __all__ = ["LinearProbe", "fit_linear_probe", "summed_scores"]
 
 FloatArray = npt.NDArray[np.floating]
 DoubleArray = npt.NDArray[np.float64]
 
-MAX_ITERATIONS = 3000
+BLOCK_ROWS = 16_384
 SAME_SHARE = 1e-6
 """A feature that varies by no more than this share of its mean is constant but for rounding."""
 
@@ -70,22 +69,22 @@ class LinearProbe:
         return result
 
 
+PUBLISHED_FIT = ProbeFit()
+
+
 def fit_linear_probe(
     features: FloatArray,
     labels: npt.NDArray[np.integer],
     *,
     num_classes: int,
     repeats: npt.NDArray[np.integer] | None = None,
-    cost: float = 100.0,
-    standardised: bool = False,
-    max_iterations: int = MAX_ITERATIONS,
+    fit: ProbeFit = PUBLISHED_FIT,
 ) -> LinearProbe:
     """Fit a linear support vector machine, each class against all others.
 
-    Squared hinge loss with an L2 penalty. The minimum is unique, and it is found by a Newton method on the
-    primal problem, which draws nothing: the same features give the same probe. The released program goes to
-    the same minimum by coordinate descent in random order, and stops short of it after 1000 rounds on large
-    data sets.
+    Squared hinge loss with an L2 penalty. The minimum is unique, and both solvers draw nothing: the same
+    features give the same probe. The released program goes to the same minimum by coordinate descent in
+    random order, and stops short of it after 1000 rounds on large data sets.
 
     Args:
         features: (n, F) floating, one row for each window.
@@ -93,39 +92,34 @@ def fit_linear_probe(
         num_classes: C.
         repeats: (n,) how often each window counts; None for once each. Videos too short for different windows
             have the same one several times.
-        cost: Weight of the hinge losses against the penalty, published 100.
-        standardised: Whether features are brought to mean 0 and deviation 1 over the windows first; published
-            is False.
-        max_iterations: Newton steps for each class.
+        fit: How.
 
     Returns:
         The probe. Where it did not converge, `has_converged` says so.
 
     Raises:
-        NarravidError: If fewer than two classes have windows.
+        NarravidError: If fewer than two classes have windows, or the solver cannot take so many.
         ValueError: If shapes do not fit, or a number is out of range.
     """
     counts = _checked(features, labels, num_classes=num_classes, repeats=repeats)
-    if not cost > 0:
-        raise ValueError(f"cost must be positive, got {cost}")
     present = np.unique(labels)
     if len(present) < 2:
         raise NarravidError(
             f"a probe needs training videos of at least two classes, and {len(present)} could be read"
         )
-    mean, scale = _standardisation(features, counts) if standardised else _as_they_are(features.shape[1])
-    machine = LinearSVC(C=cost, dual=False, max_iter=max_iterations)
-    has_converged = _fit(machine, (features - mean) / scale, labels, counts=counts)
+    check_size(*features.shape, solver=fit.solver)
+    mean, scale = _standardisation(features, counts) if fit.standardised else _as_they_are(features.shape[1])
+    found = find_hyperplanes(features, labels, counts=counts, mean=mean, scale=scale, fit=fit)
     weights, biases = np.zeros((num_classes, features.shape[1])), np.zeros(num_classes)
-    weights[present], biases[present] = _hyperplanes(machine)
+    weights[present], biases[present] = found.weights, found.biases
     return LinearProbe(
         weights=weights,
         biases=biases,
         seen=np.isin(np.arange(num_classes), present),
         mean=mean,
         scale=scale,
-        has_converged=has_converged,
-        num_iterations=int(machine.n_iter_),
+        has_converged=found.has_converged,
+        num_iterations=found.num_iterations,
     )
 
 
@@ -158,7 +152,7 @@ def _checked(
     """How often each window counts; the arguments are looked at."""
     if features.ndim != 2 or labels.shape != (len(features),):
         raise ValueError(f"features must be (n, F) and labels (n,), got {features.shape} and {labels.shape}")
-    if not np.isfinite(features).all():
+    if not all(np.isfinite(block).all() for block, _ in _blocks(features, labels)):
         raise ValueError("features must be finite")
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(f"labels must be in [0, {num_classes}), got {labels.min()} to {labels.max()}")
@@ -168,37 +162,27 @@ def _checked(
     return counts
 
 
+def _blocks(features: FloatArray, values: npt.NDArray[Any]) -> Iterator[tuple[FloatArray, npt.NDArray[Any]]]:
+    """Some rows after the others, so that what is computed of them takes little memory."""
+    for start in range(0, len(features), BLOCK_ROWS):
+        yield features[start : start + BLOCK_ROWS], values[start : start + BLOCK_ROWS]
+
+
 def _standardisation(features: FloatArray, counts: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
-    doubles = features.astype(np.float64)
-    mean: DoubleArray = np.average(doubles, axis=0, weights=counts)
-    deviation: DoubleArray = np.sqrt(np.average((doubles - mean) ** 2, axis=0, weights=counts))
+    total = counts.sum()
+    mean: DoubleArray = sum(
+        (weights @ block.astype(np.float64) for block, weights in _blocks(features, counts)),
+        start=np.zeros(features.shape[1]),
+    )
+    mean = mean / total
+    squares: DoubleArray = sum(
+        (weights @ (block - mean) ** 2 for block, weights in _blocks(features, counts)),
+        start=np.zeros(features.shape[1]),
+    )
+    deviation: DoubleArray = np.sqrt(squares / total)
     deviation[deviation <= SAME_SHARE * np.abs(mean)] = 1.0
     return mean, deviation
 
 
 def _as_they_are(feature_dim: int) -> tuple[DoubleArray, DoubleArray]:
     return np.zeros(feature_dim), np.ones(feature_dim)
-
-
-def _hyperplanes(machine: LinearSVC) -> tuple[DoubleArray, DoubleArray]:
-    """Weights and biases, one for each class that was seen; between two there is but one hyperplane."""
-    weights, biases = machine.coef_, machine.intercept_
-    if len(machine.classes_) == 2:
-        return np.concatenate([-weights, weights]), np.concatenate([-biases, biases])
-    return weights, biases
-
-
-def _fit(
-    machine: LinearSVC, features: DoubleArray, labels: npt.NDArray[np.integer], *, counts: DoubleArray
-) -> bool:
-    """Fit a machine; whether it converged. Whatever else was said meanwhile is not kept from the caller."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        machine.fit(features, labels, sample_weight=counts)
-    has_converged = True
-    for one in caught:
-        if issubclass(one.category, ConvergenceWarning):
-            has_converged = False
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    return has_converged

@@ -17,6 +17,7 @@ from narravid.evaluation.benchmarks.action_result import ActionData, Judged, act
 from narravid.evaluation.benchmarks.action_scores import SplitScores, action_measures
 from narravid.evaluation.benchmarks.action_vectors import ActionVectors, encode_actions
 from narravid.evaluation.linear_probe import fit_linear_probe, summed_scores
+from narravid.evaluation.probe_solvers import ProbeFit, Solver
 from narravid.evaluation.result import BenchmarkResult, Measure
 from narravid.evaluation.session import EvaluationSession
 from narravid.inference.clip_encoder import ClipEncoder
@@ -39,6 +40,8 @@ class ProbeProtocol:
             model itself wants it (for models that take no other number of frames).
         num_frames: Frames of a window at the video's own rate.
         cost: C of the support vector machine.
+        solver: What fits it: liblinear takes some 32 bytes for each number of the training features and less
+            than 2**31 of them, lbfgs finds the same minimum in little more than the features themselves.
         mirror: Also take each window mirrored. The published program asks for it and gets none.
         standardise: Bring features to mean 0 and deviation 1 over the training windows first.
         baselines: Also probe small pictures of the pixels, and the same network untrained, both standardised.
@@ -48,6 +51,7 @@ class ProbeProtocol:
     clips: Literal["native", "model"] = "native"
     num_frames: int = 32
     cost: float = 100.0
+    solver: Solver = "liblinear"
     mirror: bool = False
     standardise: bool = False
     baselines: bool = False
@@ -59,8 +63,7 @@ class ProbeProtocol:
             raise ValueError(
                 f"num_windows and num_frames must be at least 1, got {self.num_windows} and {self.num_frames}"
             )
-        if not self.cost > 0:
-            raise ValueError(f"cost must be positive, got {self.cost}")
+        ProbeFit(cost=self.cost, solver=self.solver)
 
     def rules(self, spec: ClipSpec) -> list[ActionRule]:
         """Where the windows lie, and once more for mirrored ones."""
@@ -83,6 +86,7 @@ class ProbeProtocol:
             "feature": "of the trunk, before any embedding layer"
             + (", standardised over the training windows" if self.standardise else ", as it is"),
             "classifier": f"linear support vector machine, squared hinge, one against all, C = {self.cost:g}",
+            "solver": self.solver,
             "video_score": "sum of the decision values of the windows",
         }
 
@@ -175,8 +179,12 @@ def _probe(
             np.repeat(labels, [len(found.vectors[number]) for number in train]),
             num_classes=len(actions.labels),
             repeats=_counts(found, train),
-            cost=protocol.cost,
-            standardised=standardised,
+            fit=ProbeFit(
+                cost=protocol.cost,
+                standardised=standardised,
+                solver=protocol.solver,
+                device=session.device,
+            ),
         )
         scores = summed_scores(
             probe,
