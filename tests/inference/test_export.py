@@ -209,9 +209,25 @@ def test_what_is_in_the_way_stays(tmp_path: Path):
     folder = tmp_path / "export"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds other files than an export"):
+    with pytest.raises(ValueError, match="holds other files than those of an export"):
         export_model(model, folder)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("theirs", ['{"mine": 1}', "no JSON", None])
+def test_an_export_with_a_file_of_somebody_stays(tmp_path: Path, theirs):
+    model = GatedDualEncoder(GATED).eval()
+    folder = tmp_path / "export"
+    export_model(model, folder, export_format="torch-export")
+    export_model(model, folder, export_format="torch-export")  # nothing was added: it may be replaced
+    if theirs is None:
+        (folder / "notes.txt").write_text("mine")
+    else:
+        (folder / "export.json").write_text(theirs)
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(ValueError, match="holds other files than those of an export"):
+        export_model(model, folder, export_format="torch-export")
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 def test_models_without_towers_and_forms_are_refused(tmp_path: Path):

@@ -44,6 +44,10 @@ SIZES: dict[ClipOutput, str] = {
 """Where a model, or the configuration of a classifier, says how large each output is."""
 
 
+MAX_SIZES = 4
+"""Sizes of clips for which a converted network is held ready at once: whole frames come in several shapes."""
+
+
 class ClipEncoder:
     """Clips to vectors by one network in its fastest form.
 
@@ -156,11 +160,13 @@ class ClipEncoder:
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
             raise ValueError(f"clips must be (B, 3, T, H, W) uint8, got {tuple(clips.shape)} {clips.dtype}")
         frames, height, width = clips.shape[2:]
-        tower = self._towers.get((frames, height, width))
+        tower = self._towers.pop((frames, height, width), None)
         if tower is None:
+            while len(self._towers) >= MAX_SIZES:
+                del self._towers[next(iter(self._towers))]  # the one whose last use is longest ago
             with torch.inference_mode(mode=False):
                 tower = self._tower((frames, height, width))
-            self._towers[frames, height, width] = tower
+        self._towers[frames, height, width] = tower
         pixels = np.ascontiguousarray(clips.cpu().numpy())
         return torch.from_numpy(tower.run({"clips": pixels})[self.output])
 

@@ -17,7 +17,7 @@ import torch
 
 from narravid.config import to_dict
 from narravid.errors import CheckpointError
-from narravid.files import replace_folder, write_json
+from narravid.files import read_json, replace_folder, write_json
 from narravid.inference.export_checks import TOLERANCE, Comparison, compare_tower
 from narravid.inference.runtimes import Runtime
 from narravid.models.registry import family_of
@@ -82,8 +82,9 @@ def export_model(model: Model, folder: Path, *, export_format: ExportFormat = "o
         MissingExtraError: If the library that writes or runs the format is not installed.
         ValueError: If there is no such format, or other files are in the way.
     """
+    folder = folder.absolute()
     if folder.exists() and not _replaceable(folder):
-        raise ValueError(f"{folder} holds other files than an export; name another folder")
+        raise ValueError(f"{folder} holds other files than those of an export; name another folder")
     if isinstance(model, torch.nn.Module):
         model.eval()
     towers = towers_of(model)
@@ -104,16 +105,26 @@ def export_model(model: Model, folder: Path, *, export_format: ExportFormat = "o
             exported.append(ExportedTower(tower.name, path.name, comparison))
         model.write_assets(fresh)
         assets = sorted(path.name for path in fresh.iterdir() if not path.name.startswith(_stems(towers)))
-        write_json(
-            fresh / EXPORT_FILE, _description(model, towers, exported, assets) | _origin(export_format)
-        )
+        files = {"files": sorted([EXPORT_FILE, *(path.name for path in fresh.iterdir())])}
+        description = _description(model, towers, exported, assets)
+        write_json(fresh / EXPORT_FILE, description | files | _origin(export_format))
 
     replace_folder(folder, write)
     return exported
 
 
 def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / EXPORT_FILE).is_file() or not any(folder.iterdir()))
+    """Whether a folder is empty, or an export to which nobody added a file of their own."""
+    if not folder.is_dir():
+        return False
+    there = {path.name for path in folder.iterdir()}
+    if EXPORT_FILE not in there:
+        return not there
+    try:
+        said = read_json(folder / EXPORT_FILE)
+    except (ValueError, OSError):
+        return False
+    return isinstance(said, dict) and said.get("format") == FORMAT and there <= set(said.get("files") or ())
 
 
 def _stems(towers: Sequence[Tower]) -> tuple[str, ...]:
