@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import torch
 
 from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import DecodeError
-from narravid.evaluation.windows import WindowItem, WindowPlan, encode_windows, spread_windows
+from narravid.evaluation.window_stream import ItemJudge
+from narravid.evaluation.windows import (
+    WindowItem,
+    WindowPlan,
+    encode_windows,
+    encoded_items,
+    spread_windows,
+)
 from narravid.inference.clip_encoder import ClipEncoder
 from narravid.types import ClipSpec, Span
 from narravid.video.watched import WatchedDecoder
@@ -190,6 +198,39 @@ def test_too_many_bad_items_stop_the_work(videos, decoder, tmp_path):
     again = items + gone  # each counts once
     found = encode_windows(MeanColour(), again, spread_windows(SPEC, 1), decoder=decoder, max_bad_share=0.7)
     assert len(found.reasons) == 4
+
+
+def test_the_whole_job_is_judged_and_not_where_its_bad_items_lie():
+    judge = ItemJudge(num_expected=10_000, max_bad_share=0.2)
+    for number in range(10_000):  # every eighth cannot be opened
+        if number % 8 == 0:
+            judge.add(WindowItem(str(number)), "cannot be opened")
+        else:
+            judge.num_good += 1
+    judge.begin_sweep()
+    judge.num_good += 3001
+    for number in range(750):  # those of one folder cannot be decoded
+        judge.add(WindowItem(f"torn {number}"), "cannot be decoded")
+    assert len(judge.reasons) == 2000
+    with pytest.raises(TooManyBadItemsError, match="2001 of 10000"):
+        judge.add(WindowItem("one more"), "cannot be decoded")
+    early = ItemJudge(num_expected=10_000, max_bad_share=0.2)
+    for number in range(200):
+        early.add(WindowItem(str(number)), "cannot be opened")
+    with pytest.raises(TooManyBadItemsError, match="201 of 201"):
+        early.add(WindowItem("one more"), "cannot be opened")
+
+
+def test_items_come_as_soon_as_they_are_encoded(videos, decoder, tmp_path):
+    items = [*items_of(videos, "red", "blue", "red"), WindowItem(str(tmp_path / "gone.mp4"))]
+    stream = encoded_items(MeanColour(), items, spread_windows(SPEC, 2), decoder=decoder, batch_size=2)
+    with closing(stream) as results:
+        bad, red = next(results), next(results)
+        assert (bad.item, bad.vectors) == (items[3], None)
+        assert bad.reason
+        assert (red.item, red.vectors.argmax(axis=1).tolist()) == (items[0], [0, 0])
+        assert [path for path, _ in decoder.requests] == [items[0].path]
+        assert [one.item for one in results] == [items[1]]
 
 
 def test_decoding_processes_give_the_same(videos, decoder, tmp_path):

@@ -28,21 +28,30 @@ FloatArray = npt.NDArray[np.float32]
 class ItemJudge:
     """Remembers which items are bad, and stops when they are too many.
 
+    All items are opened first, then decoded. Either sweep is stopped by what it finds itself, so that those
+    which cannot be opened, all met before the first is decoded, do not weigh more than they are.
+
     Args:
         num_expected: Items in all.
         max_bad_share: Share of them that may be bad; 1 never stops.
 
     Attributes:
-        num_good: Items met so far that are good.
-        reasons: What is wrong with each bad one.
+        num_good: Items met so far in this sweep that are good.
+        reasons: What is wrong with each bad one, of all sweeps.
     """
 
     def __init__(self, *, num_expected: int, max_bad_share: float) -> None:
         self._num_expected = num_expected
         self._max_bad_share = max_bad_share
         self._bad = BadItems()
+        self._bad_of_sweep = BadItems()
         self.num_good = 0
         self.reasons: dict[WindowItem, str] = {}
+
+    def begin_sweep(self) -> None:
+        """Go through the items once more: those that are good so far are to be met again."""
+        self._bad_of_sweep = BadItems()
+        self.num_good = 0
 
     def add(self, item: WindowItem, reason: str) -> None:
         """Note a bad one.
@@ -51,9 +60,12 @@ class ItemJudge:
             TooManyBadItemsError: If it is one too many.
         """
         self.reasons[item] = reason
-        self._bad.add(item.path, reason)
-        num_met = self.num_good + len(self.reasons)
-        self._bad.check_share(num_met, num_expected=self._num_expected, max_share=self._max_bad_share)
+        for bad in (self._bad_of_sweep, self._bad):
+            bad.add(item.path, reason)
+        num_met = self.num_good + self._bad_of_sweep.num_met
+        expected, share = self._num_expected, self._max_bad_share
+        self._bad_of_sweep.check_share(num_met, num_expected=expected, max_share=share)
+        self._bad.check_share(expected, num_expected=expected, max_share=share)
 
 
 @dataclass(frozen=True, slots=True)

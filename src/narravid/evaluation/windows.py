@@ -6,7 +6,7 @@ a cache knows costs no decoding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from narravid.evaluation.embedding_cache import EmbeddingCache
 
 __all__ = [
+    "EncodedItem",
     "PlanRule",
     "WindowEncoder",
     "WindowItem",
     "WindowPlan",
     "WindowVectors",
     "encode_windows",
+    "encoded_items",
     "spread_windows",
 ]
 
@@ -56,6 +58,23 @@ class WindowVectors:
     vectors: tuple[FloatArray | None, ...]
     starts: tuple[tuple[float, ...], ...]
     reasons: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedItem:
+    """What came of one item.
+
+    Attributes:
+        item: The item.
+        vectors: (S, F) float32, as the encoder gives them; None if it cannot be read.
+        starts: The S starts of its windows, in seconds; none if it cannot be read.
+        reason: What is wrong with it; empty where nothing is.
+    """
+
+    item: WindowItem
+    vectors: FloatArray | None
+    starts: tuple[float, ...] = ()
+    reason: str = ""
 
 
 def encode_windows(
@@ -89,38 +108,85 @@ def encode_windows(
         NarravidError: If the network gives NaN or infinity.
         ValueError: If `batch_size` is not positive.
     """
+    found: dict[WindowItem, EncodedItem] = {}
+    stream = encoded_items(
+        encoder,
+        items,
+        rule,
+        decoder=decoder,
+        batch_size=batch_size,
+        cache=cache,
+        max_bad_share=max_bad_share,
+    )
+    with closing(stream) as results:
+        found.update((one.item, one) for one in results)
+    return WindowVectors(
+        vectors=tuple(found[item].vectors for item in items),
+        starts=tuple(found[item].starts for item in items),
+        reasons={
+            number: found[item].reason for number, item in enumerate(items) if found[item].vectors is None
+        },
+    )
+
+
+def encoded_items(
+    encoder: WindowEncoder,
+    items: Iterable[WindowItem],
+    rule: PlanRule,
+    *,
+    decoder: WatchedDecoder,
+    batch_size: int = 8,
+    cache: EmbeddingCache | None = None,
+    max_bad_share: float = 1.0,
+) -> Generator[EncodedItem]:
+    """The same item by item, each as soon as it is encoded: vectors that nobody keeps are not held.
+
+    Args:
+        encoder: The network.
+        items: Videos or parts of them; one that is there twice is encoded, and comes, once.
+        rule: Where their windows lie.
+        decoder: Reads the videos, ahead of the network.
+        batch_size: Windows per forward pass.
+        cache: Keeps the vectors; what it knows is not decoded. None keeps nothing.
+        max_bad_share: Share of the distinct items that may be bad; 1 never stops.
+
+    Yields:
+        Each distinct item: first those that cannot be opened, then those that the cache knows, then the
+        others about in their order.
+
+    Raises:
+        TooManyBadItemsError: If more items cannot be read.
+        NarravidError: If the network gives NaN or infinity.
+        ValueError: If `batch_size` is not positive.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     distinct = list(dict.fromkeys(items))
     judge = ItemJudge(num_expected=len(distinct), max_bad_share=max_bad_share)
     plans = _plan(distinct, rule, decoder=decoder, cache=cache, judge=judge)
-    vectors = {} if cache is None else _known(encoder, plans, cache)
-    judge.num_good += len(vectors)
-    left = {item: plan for item, plan in plans.items() if item not in vectors}
+    yield from (EncodedItem(item, None, reason=reason) for item, reason in judge.reasons.items())
+    judge.begin_sweep()
+    left = {}
+    for item, plan in plans.items():
+        known = None if cache is None else cache.find(encoder, item.path, plan)
+        if known is None:
+            left[item] = plan
+            continue
+        judge.num_good += 1
+        yield EncodedItem(item, known, plan.starts)
     stream = WindowStream(encoder, left, decoder=decoder, judge=judge)
     with (
         progress_bar("encoding", len(left), unit="items") as bar,
         closing(stream.encoded(batch_size)) as results,
     ):
-        for item, found in results:
+        for item, vectors in results:
             bar.advance()
-            if found is None:
+            if vectors is None:
+                yield EncodedItem(item, None, reason=judge.reasons[item])
                 continue
-            vectors[item] = found
             if cache is not None:
-                cache.keep(encoder, item.path, left[item], vectors=found)
-    return WindowVectors(
-        vectors=tuple(vectors.get(item) for item in items),
-        starts=tuple(plans[item].starts if item in vectors else () for item in items),
-        reasons={number: judge.reasons[item] for number, item in enumerate(items) if item in judge.reasons},
-    )
-
-
-def _known(
-    encoder: WindowEncoder, plans: dict[WindowItem, WindowPlan], cache: EmbeddingCache
-) -> dict[WindowItem, FloatArray]:
-    found = {item: cache.find(encoder, item.path, plan) for item, plan in plans.items()}
-    return {item: vectors for item, vectors in found.items() if vectors is not None}
+                cache.keep(encoder, item.path, left[item], vectors=vectors)
+            yield EncodedItem(item, vectors, left[item].starts)
 
 
 def _plan(
@@ -148,6 +214,7 @@ def _plan(
             if isinstance(info, DecodeError):
                 raise info
             plans[item] = rule(info, item.span)
+            judge.num_good += 1
         except DecodeError as error:
             judge.add(item, error.reason)
     return plans

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from narravid.evaluation.benchmarks.crosstask_data import ListedVideo
-from narravid.evaluation.benchmarks.long_videos import encode_in_parts
+from narravid.evaluation.benchmarks.long_videos import encode_each
 from narravid.evaluation.comparisons import DualEncoderComparison
 from narravid.evaluation.seconds import second_windows
 from narravid.evaluation.session import EvaluationSession
@@ -101,10 +101,10 @@ def score_videos(
     """
     items = [WindowItem(video.path) for video in videos]
     text: dict[str, torch.Tensor] = {}
-    scored: list[ScoredVideo] = []
+    scored: dict[int, ScoredVideo] = {}
     reasons: dict[str, str] = {}
     encoder = session.clip_encoder("embedding")
-    for number, vectors in encode_in_parts(session, encoder, items, rule=second_windows(spec)):
+    for number, vectors in encode_each(session, encoder, items, rule=second_windows(spec)):
         video = videos[number]
         task = video.listed.task
         if isinstance(vectors, str):
@@ -117,8 +117,8 @@ def score_videos(
             similarity = comparison.compare(torch.tensor(vectors), text[task.task_id]).similarity
             scores = similarity.T.contiguous()
             step_video = StepVideo(video.listed.name, task.title, scores, video.listed.annotations)
-            scored.append(ScoredVideo(video, scores, find_steps(step_video)))
-    return scored, reasons
+            scored[number] = ScoredVideo(video, scores, find_steps(step_video))
+    return [scored[number] for number in sorted(scored)], reasons
 
 
 def judge_segments(
@@ -149,10 +149,10 @@ def judge_segments(
     wanted = [(video, step, span) for video in videos for step, span in video.listed.annotations]
     items = [WindowItem(video.path, span) for video, _, span in wanted]
     text = {task: comparison.encode_text(gallery) for task, gallery in galleries.items()}
-    judged: list[JudgedSegment] = []
+    judged: dict[int, JudgedSegment] = {}
     reasons: dict[str, str] = {}
     encoder = session.clip_encoder("embedding")
-    for number, vectors in encode_in_parts(session, encoder, items, rule=spread_windows(*plan)):
+    for number, vectors in encode_each(session, encoder, items, rule=spread_windows(*plan)):
         video, step, span = wanted[number]
         task = video.listed.task
         if isinstance(vectors, str):
@@ -163,5 +163,6 @@ def judge_segments(
         gallery = galleries[task.task_id]
         own = gallery.index(task.steps[step])
         hit = rank_counts(scores, np.array([own])).hits(1)
-        judged.append(JudgedSegment(video, span, float(hit), gallery[int(scores.argmax())], task.steps[step]))
-    return judged, reasons
+        answer = gallery[int(scores.argmax())]
+        judged[number] = JudgedSegment(video, span, float(hit), answer, task.steps[step])
+    return [judged[number] for number in sorted(judged)], reasons

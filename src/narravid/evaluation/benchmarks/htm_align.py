@@ -120,6 +120,8 @@ class HtmAlign:
                 protocol = self._protocols()[view.name]
                 aligned = align_video(source.comparison, seconds.video, seconds.vectors, protocol=protocol)
                 view.add(replace(seconds, path=files.get(aligned.name, seconds.path)), aligned)
+        for view in views:
+            view.sort([video.video_id for video in videos])
         if not views[0].videos:
             raise NarravidError(
                 f"none of {len(videos)} videos could be measured; {missing[0].path}: {missing[0].reason}"

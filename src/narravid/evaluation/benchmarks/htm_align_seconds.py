@@ -18,7 +18,7 @@ from narravid.data.feature_files import FolderTracks
 from narravid.data.featured import FeatureTrack, clip_features
 from narravid.errors import DecodeError
 from narravid.evaluation.alignment import read_seconds
-from narravid.evaluation.benchmarks.long_videos import encode_in_parts
+from narravid.evaluation.benchmarks.long_videos import encode_each
 from narravid.evaluation.seconds import second_windows
 from narravid.evaluation.session import EvaluationSession
 from narravid.evaluation.windows import WindowEncoder, WindowItem
@@ -79,7 +79,7 @@ def seconds_from_pixels(
         yield SecondsOfVideo(videos[absent.index], str(folder / absent.place), None, absent.reason)
     there = [(video, str(path)) for video, path in zip(videos, places.paths, strict=True) if path is not None]
     items = [WindowItem(path) for _, path in there]
-    for number, vectors in encode_in_parts(session, encoder, items, rule=second_windows(spec)):
+    for number, vectors in encode_each(session, encoder, items, rule=second_windows(spec)):
         video, path = there[number]
         if isinstance(vectors, str):
             yield SecondsOfVideo(video, path, None, vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -88,6 +89,11 @@ class AlignedView:
                 chance_hits=text_outcomes(knowing_nothing).hits,
             )
         )
+
+    def sort(self, names: Sequence[str]) -> None:
+        """Put the videos in the order of some names, which holds all of them."""
+        place_of = {name: place for place, name in enumerate(names)}
+        self.videos.sort(key=lambda video: place_of[video.name])
 
     def counts(self) -> dict[str, int]:
         """How many sentences there are, how many are alignable, how many no window saw."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from narravid.evaluation.session import EvaluationSession
-from narravid.evaluation.windows import PlanRule, WindowEncoder, WindowItem, encode_windows
+from narravid.evaluation.windows import PlanRule, WindowEncoder, WindowItem, encoded_items
 from narravid.types import ClipSpec
 
-__all__ = ["encode_in_parts", "window_spec"]
-
-ITEMS_AT_ONCE = 400
-"""Items whose vectors are held together: a few hundred MB for videos of ten minutes, a vector a second."""
+__all__ = ["encode_each", "window_spec"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -43,34 +40,36 @@ def window_spec(own: ClipSpec, *, num_frames: int | None, fps: float | None) -> 
     )
 
 
-def encode_in_parts(
+def encode_each(
     session: EvaluationSession, encoder: WindowEncoder, items: Sequence[WindowItem], *, rule: PlanRule
-) -> Iterator[tuple[int, FloatArray | str]]:
-    """Encode the windows of items, a few hundred items at a time.
+) -> Generator[tuple[int, FloatArray | str]]:
+    """Encode the windows of items and hand them out one by one, none of them held.
 
     Args:
         session: The run.
         encoder: The network.
-        items: Videos or parts of them.
+        items: Videos or parts of them; one that is there several times is encoded once.
         rule: Where their windows lie.
 
     Yields:
-        The number of each item with its (S, F) float32, or with why it cannot be read, in order.
+        The number of each item, in any order, with its (S, F) float32, or with why it cannot be read.
 
     Raises:
-        TooManyBadItemsError: If more items than the session allows cannot be read.
+        TooManyBadItemsError: If more of the distinct items than the session allows cannot be read.
     """
-    num_parts = math.ceil(len(items) / ITEMS_AT_ONCE)
-    for numbers in np.array_split(np.arange(len(items)), max(1, num_parts)):
-        found = encode_windows(
-            encoder,
-            [items[number] for number in numbers],
-            rule,
-            decoder=session.decoder,
-            batch_size=session.batch_size,
-            cache=session.cache,
-            max_bad_share=session.max_bad_share,
-        )
-        for place, number in enumerate(numbers.tolist()):
-            vectors = found.vectors[place]
-            yield number, found.reasons[place] if vectors is None else vectors
+    numbers: dict[WindowItem, list[int]] = {}
+    for number, item in enumerate(items):
+        numbers.setdefault(item, []).append(number)
+    stream = encoded_items(
+        encoder,
+        items,
+        rule,
+        decoder=session.decoder,
+        batch_size=session.batch_size,
+        cache=session.cache,
+        max_bad_share=session.max_bad_share,
+    )
+    with closing(stream) as results:
+        for one in results:
+            for number in numbers[one.item]:
+                yield number, one.reason if one.vectors is None else one.vectors
