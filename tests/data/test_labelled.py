@@ -43,6 +43,20 @@ def test_a_csv_names_clips_classes_and_parts(tmp_path):
     assert found.missing == ()
 
 
+def test_every_list_numbers_classes_alike(tmp_path):
+    """Those of UCF101 in which capitals matter: by plain order HammerThrow would come before Hammering."""
+    names = ["HammerThrow", "Hammering", "YoYo", "archery"]
+    rows = [f"{name}/v_{name}_g01_c01.mp4,{name}" for name in names]
+    (tmp_path / "own.csv").write_text("video_path,label,split\n" + "".join(f"{row},train\n" for row in rows))
+    (tmp_path / "ucf.csv").write_text(
+        "video_id,label,split1,split2,split3\n"
+        + "".join(f"{row.split(',')[0]},{number},1,1,1\n" for number, row in enumerate(rows, 1))
+    )
+    own = read_labels_csv(tmp_path / "own.csv")
+    published = read_action_splits(tmp_path / "ucf.csv", tmp_path, dataset="ucf101")
+    assert own.labels == published.labels == ("archery", "Hammering", "HammerThrow", "YoYo")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -72,3 +74,27 @@ def test_what_has_no_trunk_to_fine_tune_is_refused(generator):
         S3DClassifierConfig(0)
     with pytest.raises(ValueError, match="dropout must be at least 0"):
         S3DClassifierConfig(2, dropout=1.0)
+
+
+def test_names_of_classes_stay_with_the_classifier(generator, tmp_path):
+    names = ("wave", "hug", "run")
+    made = classifier_from_pre_trained(
+        make_tiny_s3d(), num_classes=3, generator=generator, clip_spec=CLIPS, class_names=names
+    )
+    save_model(made.eval(), tmp_path / "named")
+    assert load(tmp_path / "named").config.class_names == names
+    with pytest.raises(ValueError, match="class_names must be 3 different names or none, got 2"):
+        S3DClassifierConfig(3, class_names=("wave", "hug"))
+    with pytest.raises(ValueError, match="got 3, of which 2 are different"):
+        S3DClassifierConfig(3, class_names=("wave", "hug", "hug"))
+
+
+def test_a_folder_from_before_classes_had_names_keeps_its_hash(classifier, tmp_path):
+    save_model(classifier.eval(), tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    stored = json.loads(path.read_text())
+    assert stored["config"].pop("class_names") == []
+    path.write_text(json.dumps(stored))
+    again = load(tmp_path / "model")
+    assert again.config.class_names == ()
+    assert again.weights_hash == classifier.weights_hash

@@ -114,6 +114,7 @@ def test_the_trunk_of_a_pre_trained_model_is_fine_tuned_or_kept(lists, tmp_path,
     assert not all(torch.equal(tuned[key], value) for key, value in trunk.items())
     assert not torch.equal(frozen["classifier.weight"], tuned["classifier.weight"])
     model = load(tmp_path / "tuned")
+    assert model.config.class_names == read_labels_csv(lists / "labels.csv").labels
     assert model.clip_spec.mean == load(start).clip_spec.mean
     assert model.clip_spec.num_frames == 4
 

@@ -18,6 +18,7 @@ from narravid.batches import LabelledBatch
 from narravid.data.annotations.action_splits import (
     ActionVideo,
     classes_of,
+    in_class_order,
     read_hmdb51_splits,
     read_ucf101_splits,
 )
@@ -89,7 +90,7 @@ def read_labels_csv(path: Path) -> LabelledList:
             whole video.
 
     Returns:
-        The clips; the classes are numbered in the order of their names.
+        The clips; the classes are numbered in the order of their names, small and capital letters alike.
 
     Raises:
         AnnotationError: If the file is absent or empty, a column is missing, or a row has a fault.
@@ -100,7 +101,7 @@ def read_labels_csv(path: Path) -> LabelledList:
         rows.append((row.path.parent / row.text("video_path"), row.text("label"), part, _span(row)))
     if not rows:
         raise AnnotationError(path, "has no row behind the header")
-    labels = tuple(sorted({label for _, label, _, _ in rows}))
+    labels = in_class_order(label for _, label, _, _ in rows)
     numbers = {label: number for number, label in enumerate(labels)}
     clips: dict[str, list[LabelledClip]] = {"train": [], "test": []}
     for video, label, part, span in rows:

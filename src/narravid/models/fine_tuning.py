@@ -27,6 +27,7 @@ def classifier_from_pre_trained(
     generator: torch.Generator,
     dropout: float = 0.8,
     clip_spec: ClipSpec | None = None,
+    class_names: tuple[str, ...] = (),
 ) -> VideoClassifier:
     """A classifier to fine-tune: the video trunk of a pre-trained model, copied, with a new last layer.
 
@@ -37,6 +38,7 @@ def classifier_from_pre_trained(
         dropout: Share of the features dropped in training.
         clip_spec: What a clip must look like; None takes 16 frames of 224 pixels at 7.5 fps, normalised as
             the model's own.
+        class_names: Names of the classes in the order of their scores; empty where they are not known.
 
     Returns:
         The classifier in training mode, on the model's device and of its dtype.
@@ -51,7 +53,7 @@ def classifier_from_pre_trained(
     own = model.clip_spec
     spec = clip_spec or replace(FINE_TUNING_CLIPS, mean=own.mean, std=own.std, frame_rule=own.frame_rule)
     with torch.device("meta"):  # every initial value is replaced
-        classifier = _empty(model, num_classes, clip_spec=spec, dropout=dropout)
+        classifier = _empty(model, num_classes, clip_spec=spec, dropout=dropout, class_names=class_names)
     bound = 1 / math.sqrt(classifier.feature_dim)
     shapes = {name: part.shape for name, part in classifier.classifier.named_parameters()}
     tensors = {
@@ -73,7 +75,12 @@ def _empty(
     *,
     clip_spec: ClipSpec,
     dropout: float,
+    class_names: tuple[str, ...],
 ) -> VideoClassifier:
     if isinstance(model, S3DDualEncoder | S3DClassifier):
-        return S3DClassifier(S3DClassifierConfig(num_classes, model.config.video, clip_spec, dropout))
-    return CPDClassifier(CPDClassifierConfig(num_classes, model.config.video, clip_spec, dropout))
+        return S3DClassifier(
+            S3DClassifierConfig(num_classes, model.config.video, clip_spec, dropout, class_names)
+        )
+    return CPDClassifier(
+        CPDClassifierConfig(num_classes, model.config.video, clip_spec, dropout, class_names)
+    )

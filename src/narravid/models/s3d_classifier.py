@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from narravid.models.s3d import S3D, S3DConfig
-from narravid.models.video_classifier import VideoClassifier
+from narravid.models.video_classifier import VideoClassifier, check_class_names
 from narravid.types import ClipSpec
 
 __all__ = ["S3D_FINE_TUNING_CLIPS", "S3DClassifier", "S3DClassifierConfig"]
@@ -26,6 +26,7 @@ class S3DClassifierConfig:
         video: Shape of the trunk; its `embed_dim` has no meaning here.
         clip_spec: What a clip must look like.
         dropout: Share of the features dropped in training, before the classifier.
+        class_names: Names of the classes in the order of their scores; empty where they are not known.
 
     Raises:
         ValueError: If a value is out of range.
@@ -35,12 +36,14 @@ class S3DClassifierConfig:
     video: S3DConfig = field(default_factory=S3DConfig)
     clip_spec: ClipSpec = S3D_FINE_TUNING_CLIPS
     dropout: float = 0.8
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        check_class_names(self.class_names, self.num_classes)
 
 
 class S3DClassifier(VideoClassifier):

@@ -29,6 +29,7 @@ __all__ = [
     "ResNeXtExtractor",
     "ResNeXtExtractorConfig",
     "VideoClassifier",
+    "check_class_names",
 ]
 
 KINETICS_MEAN_LEVELS = (110.6, 103.2, 96.3)
@@ -54,6 +55,7 @@ class CPDClassifierConfig:
         video: Shape of the trunk.
         clip_spec: What a clip must look like.
         dropout: Share of the features dropped in training, before the classifier.
+        class_names: Names of the classes in the order of their scores; empty where they are not known.
 
     Raises:
         ValueError: If a value is out of range.
@@ -63,9 +65,11 @@ class CPDClassifierConfig:
     video: ResNet3DConfig = field(default_factory=ResNet3DConfig)
     clip_spec: ClipSpec = FINE_TUNING_CLIPS
     dropout: float = 0.8
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self.num_classes, self.dropout)
+        check_class_names(self.class_names, self.num_classes)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,19 @@ def _check(num_classes: int, dropout: float) -> None:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+
+
+def check_class_names(class_names: tuple[str, ...], num_classes: int) -> None:
+    """Make sure that either no class has a name or each has its own.
+
+    Raises:
+        ValueError: If there are others than as many different ones as classes.
+    """
+    if class_names and (len(class_names) != num_classes or len(set(class_names)) != num_classes):
+        raise ValueError(
+            f"class_names must be {num_classes} different names or none, got {len(class_names)}, of which "
+            f"{len(set(class_names))} are different"
+        )
 
 
 class ClassifierConfig(Protocol):

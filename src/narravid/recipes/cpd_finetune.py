@@ -221,7 +221,9 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
         if self.init is None:
             if self.backbone == "frozen":
                 raise ConfigError("backbone is frozen, and its weights would be random: set init", key="init")
-            whole = CPDClassifierConfig(num_classes, config.video, config.clip_spec, config.dropout)
+            whole = CPDClassifierConfig(
+                num_classes, config.video, config.clip_spec, config.dropout, data.labels
+            )
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 return CPDClassifier(whole)
@@ -233,6 +235,7 @@ class CPDFineTuningRecipe(ClipRecipe[LabelledList, LabelledBatch]):
                 generator=torch.Generator().manual_seed(self.seed),
                 dropout=config.dropout,
                 clip_spec=normalised_as(pre_trained, config.clip_spec),
+                class_names=data.labels,
             )
         except ValueError as error:
             raise CheckpointError(self.init, str(error)) from error

@@ -18,7 +18,14 @@ from typing import Literal
 from narravid.annotation_fields import Fields
 from narravid.annotation_files import read_table
 
-__all__ = ["ActionVideo", "SplitPart", "classes_of", "read_hmdb51_splits", "read_ucf101_splits"]
+__all__ = [
+    "ActionVideo",
+    "SplitPart",
+    "classes_of",
+    "in_class_order",
+    "read_hmdb51_splits",
+    "read_ucf101_splits",
+]
 
 SplitPart = Literal["train", "test", "unused"]
 """What a split does with a video."""
@@ -54,7 +61,15 @@ def classes_of(videos: Iterable[ActionVideo]) -> tuple[str, ...]:
 
     So UCF101 numbers its own, and CPD's lists both data sets: Hammering comes before HammerThrow.
     """
-    return tuple(sorted({video.label for video in videos}, key=str.casefold))
+    return in_class_order(video.label for video in videos)
+
+
+def in_class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The different names of classes in the order of their numbers, wherever no list numbers them.
+
+    By name, small and capital letters alike; names that differ in nothing else, capitals first.
+    """
+    return tuple(sorted(set(names), key=lambda name: (name.casefold(), name)))
 
 
 def read_ucf101_splits(path: Path) -> tuple[ActionVideo, ...]:
