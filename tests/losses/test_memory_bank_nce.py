@@ -272,6 +272,7 @@ def test_the_last_of_repeated_indices_wins():
         assert torch.equal(bank.video_memory[[0, 1, 2, 3, 4, 6, 7]], untouched)
 
 
+@pytest.mark.slow
 def test_a_thousand_awkward_batches_give_finite_losses_gradients_and_memories():
     criterion = MemoryBankNCELoss(make_bank(7, 3))
     generator = torch.Generator().manual_seed(0)

@@ -119,6 +119,7 @@ def talk(tmp_path_factory):
     assert talk.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_what_is_pushed_can_be_loaded_by_name_also_without_a_connection(talk, tmp_path, model):
     narravid.save_pretrained(model, tmp_path / "model")
     commit = talk("push", str(tmp_path / "model"), "somebody/toy")

@@ -304,9 +304,8 @@ def on_speck(recipe):
     return replace(recipe, data=data, evaluation=evaluation, model=model, trainer=trainer)
 
 
-@pytest.mark.parametrize(
-    "kind", [HTMAARecipe, *(pytest.param(kind, marks=pytest.mark.slow) for kind in NARRATED[:2])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [HTMAARecipe, *NARRATED[:2]])
 def test_tiny_presets_train_on_toy_worlds_and_save_where_these_lie(speck, tmp_path, kind):
     recipe = on_speck(kind.presets()["tiny"]())
     run = tmp_path / "run"

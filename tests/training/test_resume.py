@@ -28,6 +28,7 @@ def run_harness(mode: str, seed: int) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_dying_at_every_step_and_inside_every_write_changes_nothing():
     results = run_harness("everywhere", 0)
     assert len(results) == 19
