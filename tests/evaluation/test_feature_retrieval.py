@@ -11,7 +11,7 @@ from narravid.data.feature_clips import FeaturePair
 from narravid.data.feature_files import MemoryTracks
 from narravid.data.featured import FeatureTrack
 from narravid.errors import NarravidError
-from narravid.evaluation.feature_retrieval import evaluate_feature_retrieval
+from narravid.evaluation.feature_retrieval import embed_feature_pairs, evaluate_feature_retrieval
 from narravid.types import FeatureSpec, Span
 
 PLACES = {"first": 0, "second": 1, "third": 2}
@@ -59,6 +59,36 @@ def test_ranks_by_hand(batch_size):
     assert result.text_to_video["R@5"] == 1.0
     assert (result.gallery_size, result.num_texts) == (3, 4)
     assert result.card["features"] == {"a": 3}
+
+
+class Rounded(OneHot):
+    """Says in which arithmetic it was asked to compute."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = []
+
+    def encode_features(self, features: torch.Tensor) -> torch.Tensor:
+        clips = features @ torch.eye(3)
+        self.dtypes.append(clips.dtype)
+        return clips
+
+    def encode_text(self, sentences: list[str]) -> torch.Tensor:
+        found = super().encode_text(sentences) @ torch.eye(3)
+        self.dtypes.append(found.dtype)
+        return found
+
+
+def test_the_arithmetic_is_that_asked_for():
+    model = Rounded()
+    embedded = embed_feature_pairs(model, PAIRS, TRACKS, dtype="bfloat16")
+    assert model.dtypes == [torch.bfloat16, torch.bfloat16]
+    assert embedded.video.dtype == embedded.text.dtype == "float32"
+    exact = embed_feature_pairs(model, PAIRS, TRACKS)
+    assert model.dtypes[2:] == [torch.float32, torch.float32]
+    assert 0 < abs(embedded.video - exact.video).max() < 1 / 128
+    card = evaluate_feature_retrieval(model, PAIRS, TRACKS).card
+    assert (card["dtype"], card["weights_hash"], card["similarity"]) == ("float32", "one-hot", "dot")
 
 
 def test_what_cannot_be_read_is_left_out_and_told():

@@ -66,6 +66,13 @@ def test_differing_protocols_are_named_but_models_and_places_are_not():
     ]
 
 
+def test_how_fits_went_is_no_part_of_the_protocol():
+    first = make_result(fits=[{"split": "1", "has_converged": True}], cost=100.0)
+    other = make_result(fits=[{"split": "1", "has_converged": False}], cost=1.0, **{"fits, the pixels": []})
+    [line] = [one.in_words() for one in compare_results({"a": first, "b": other}).protocol]
+    assert line == "cost: 100.0 against 1.0"
+
+
 def test_the_same_archive_in_another_place_is_the_same():
     files = {"annotations": {"path": "/a/list.csv", "sha256": "1"}}
     first = make_result(hits=WORSE, folder="/data/here/videos", files=files)

@@ -147,6 +147,13 @@ def test_print_says_what_is_measured_published_missing_and_how():
     assert "  videos/x.mp4: no such file" in text
 
 
+def test_print_warns_of_fits_that_stopped_short():
+    fits = [{"split": "split 1", "has_converged": True}, {"split": "split 2", "has_converged": False}]
+    text = printed(make_result(fits=fits, **{"fits, the pixels": fits[:1]}))
+    assert text.count("warning: ") == 1
+    assert "warning: fits, split 2: the fit stopped before it converged" in text
+
+
 def test_a_narrow_terminal_breaks_no_number():
     first = make_result(hits=(1,) * 20)
     measures = tuple(Measure.of(f"R@{depth}", first.measures[0].outcomes, kind="share") for depth in range(5))

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddedPairs", "MissingPair", "embed_pairs"]
 
-SENTENCES_PER_BATCH = 256
-
 
 @dataclass(frozen=True, slots=True)
 class MissingPair:
@@ -112,12 +110,19 @@ def embed_pairs(
     return EmbeddedPairs(
         pairs=kept,
         video=np.stack(means) if means else np.zeros((0, embedder.clip_encoder.dim), dtype=np.float32),
-        text=_embed_sentences(embedder, [pair.text for pair in kept], text or TextSettings()),
+        text=_sentences(embedder, [pair.text for pair in kept], text),
         clip_of_text=np.array([row_of_moment[_moment(pair)] for pair in kept], dtype=np.int64),
         missing=tuple(
             MissingPair(pair, reasons[_moment(pair)]) for pair in pairs if _moment(pair) in reasons
         ),
     )
+
+
+def _sentences(
+    embedder: Embedder, sentences: Sequence[str], settings: TextSettings | None
+) -> npt.NDArray[np.float32]:
+    vectors = encode_sentences(embedder.model, sentences, settings=settings, dtype=embedder.dtype)
+    return _compared(vectors, embedder.similarity)
 
 
 def _moment(pair: RetrievalPair) -> WindowItem:
@@ -126,18 +131,14 @@ def _moment(pair: RetrievalPair) -> WindowItem:
 
 def _mean_of_windows(vectors: npt.NDArray[np.float32], similarity: Similarity) -> npt.NDArray[np.float32]:
     """(S, D) to (D,): the mean of what is compared, which for cosine are unit vectors."""
-    if similarity == "cosine":
-        vectors = F.normalize(torch.from_numpy(vectors), dim=-1).numpy()
-    mean: npt.NDArray[np.float32] = vectors.astype(np.float64).mean(axis=0).astype(np.float32)
+    compared = _compared(vectors, similarity)
+    mean: npt.NDArray[np.float32] = compared.astype(np.float64).mean(axis=0).astype(np.float32)
     return mean
 
 
-def _embed_sentences(
-    embedder: Embedder, sentences: Sequence[str], settings: TextSettings
-) -> npt.NDArray[np.float32]:
-    if not settings.is_own:
-        return encode_sentences(embedder.model, sentences, settings=settings, dtype=embedder.dtype)
-    starts = range(0, max(1, len(sentences)), SENTENCES_PER_BATCH)
-    return np.concatenate(
-        [embedder.embed_text(sentences[start : start + SENTENCES_PER_BATCH]) for start in starts]
-    )
+def _compared(vectors: npt.NDArray[np.float32], similarity: Similarity) -> npt.NDArray[np.float32]:
+    """(N, D) as they are, or for cosine L2-normalised."""
+    if similarity != "cosine":
+        return vectors
+    unit: npt.NDArray[np.float32] = F.normalize(torch.from_numpy(vectors), dim=-1).numpy()
+    return unit

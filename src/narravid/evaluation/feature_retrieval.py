@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from narravid.bad_items import BadItems
 from narravid.data.feature_clips import FeaturePair, pair_features
 from narravid.data.feature_files import FeatureTracks
 from narravid.errors import DecodeError, NarravidError
+from narravid.evaluation.cards import RULES, features_card
 from narravid.evaluation.embed import EmbeddedPairs, MissingPair
 from narravid.evaluation.pairs import RetrievalPair
 from narravid.evaluation.retrieval import RetrievalResult, score_pairs
-from narravid.evaluation.sentences import TextSettings, encode_sentences
+from narravid.evaluation.sentences import TextSettings, autocast, encode_sentences
+from narravid.inference.clip_encoder import EmbeddingDtype
 from narravid.protocols import FeatureDualEncoder
 from narravid.types import Span
 
@@ -62,6 +65,7 @@ def embed_feature_pairs(
     batch_size: int = 256,
     max_bad_share: float = 1.0,
     text: TextSettings | None = None,
+    dtype: EmbeddingDtype = "float32",
 ) -> EmbeddedPairs:
     """Embed the features of clips and the sentences that describe them.
 
@@ -72,6 +76,7 @@ def embed_feature_pairs(
         batch_size: Clips per forward pass.
         max_bad_share: Share of the clips whose features may be bad; 1 never stops.
         text: How sentences are read; None as the model says.
+        dtype: Arithmetic of the network.
 
     Returns:
         The embeddings as the model gives them, and the pairs that had to be left out; the path of a pair is
@@ -100,12 +105,10 @@ def embed_feature_pairs(
     if not features:
         raise NarravidError(f"no features of {len(pairs)} pairs could be read: {bad.summary()}")
     kept = [pair for pair in pairs if (pair.name, pair.span) in clips]
-    parts = torch.split(torch.stack(features), batch_size)
-    video = [model.encode_features(part) for part in parts]
     return EmbeddedPairs(
         pairs=tuple(_as_retrieval(pair) for pair in kept),
-        video=torch.cat(video).float().cpu().numpy(),
-        text=encode_sentences(model, [pair.text for pair in kept], settings=text),
+        video=_encode(model, torch.split(torch.stack(features), batch_size), dtype),
+        text=encode_sentences(model, [pair.text for pair in kept], settings=text, dtype=dtype),
         clip_of_text=np.array([clips[pair.name, pair.span] for pair in kept], dtype=np.int64),
         missing=tuple(
             MissingPair(_as_retrieval(pair), reasons[pair.name, pair.span])
@@ -115,18 +118,23 @@ def embed_feature_pairs(
     )
 
 
+def _encode(
+    model: FeatureDualEncoder, parts: Sequence[torch.Tensor], dtype: EmbeddingDtype
+) -> npt.NDArray[np.float32]:
+    with autocast(model.device, dtype):
+        vectors = [model.encode_features(part) for part in parts]
+    return torch.cat(vectors).float().cpu().numpy()
+
+
 def _as_retrieval(pair: FeaturePair) -> RetrievalPair:
     return RetrievalPair(pair.name, pair.text, pair.span)
 
 
 def _protocol_card(model: FeatureDualEncoder) -> dict[str, Any]:
-    config = getattr(model, "config", None)
     return {
-        "model_hash": model.weights_hash,
-        "features": dict(zip(model.feature_spec.extractors, model.feature_spec.dims, strict=True)),
-        "clip": "the largest of each feature over the span, each extractor's L2-normalised",
-        "similarity": model.similarity,
-        "text": {name: getattr(config, name, None) for name in ("max_words", "lower_case")},
-        "ties": "expected rank over all orders of equal scores",
-        "test_time_tricks": "none",
+        "model_class": type(model).__name__,
+        "weights_hash": model.weights_hash,
+        **features_card(model, similarity=model.similarity, text=TextSettings()),
+        "dtype": "float32",
+        **RULES,
     }

@@ -21,6 +21,9 @@ for."""
 OF_PLACES = ("path", "feature_files")
 """Last parts of entries that say where files lie."""
 
+FITS = "fits"
+"""Entries that begin so say how fits to a model's features went, such as `fits` and `fits, the pixels`."""
+
 OF_THE_RUN = ("batch_size",)
 """Entries on which no number depends but in its last digits."""
 
@@ -242,7 +245,8 @@ def _matters(entry: str) -> bool:
     """Of files only their content matters, not where they lie."""
     if entry.split(".")[-1] in OF_PLACES:
         return False
-    return entry.split(".")[0] not in (*OF_THE_MODEL, *OF_THE_RUN)
+    top = entry.split(".")[0]
+    return top not in (*OF_THE_MODEL, *OF_THE_RUN) and not top.startswith(FITS)
 
 
 def _said(value: object) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +18,7 @@ from narravid.evaluation.result_text import (
     further_tables,
     main_table,
     source_lines,
+    undefined_lines,
 )
 
 __all__ = ["print_result", "print_table"]
@@ -38,12 +41,25 @@ def print_result(result: BenchmarkResult, console: Console | None = None) -> Non
     for table in further_tables(result):
         print_table(table, console)
     lines = [
+        *undefined_lines(result),
         "protocol:",
         *(f"  {line}" for line in card_lines(result.card)),
         *coverage_lines(result.coverage),
+        *_fit_lines(result.card),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _fit_lines(card: Mapping[str, Any]) -> list[str]:
+    """A warning for each classifier whose fit stopped short."""
+    return [
+        f"warning: {entry}, {fit['split']}: the fit stopped before it converged"
+        for entry, fits in card.items()
+        if entry.startswith("fits")
+        for fit in fits
+        if not fit["has_converged"]
+    ]
 
 
 def print_table(text: TextTable, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 
 from narravid.bad_items import BadItems
 from narravid.errors import NarravidError
+from narravid.evaluation.cards import RULES, windows_card
 from narravid.evaluation.embed import EmbeddedPairs, MissingPair, embed_pairs
 from narravid.evaluation.pairs import RetrievalPair
+from narravid.evaluation.sentences import TextSettings
 from narravid.inference.embedder import Embedder, EmbeddingDtype
 from narravid.metrics import chance_metrics, retrieval_metrics_from_embeddings
 from narravid.protocols import PixelDualEncoder
@@ -180,19 +182,18 @@ def best_own_texts(embedded: EmbeddedPairs, similarity: Similarity) -> np.ndarra
 
 
 def _protocol_card(embedder: Embedder, *, num_windows: int) -> dict[str, Any]:
-    model, spec = embedder.model, embedder.clip_spec
-    config = getattr(model, "config", None)
+    model = embedder.model
+    windows = windows_card(
+        model,
+        clip_spec=replace(embedder.clip_spec, crop="center"),
+        num_windows=num_windows,
+        similarity=embedder.similarity,
+        text=TextSettings(),
+    )
     return {
-        "model_hash": model.weights_hash,
-        "num_windows": num_windows,
-        "window_starts": "equally spaced in [start, end - clip length - 0.4 s]",
-        "window_mean": "of L2-normalised embeddings"
-        if embedder.similarity == "cosine"
-        else "of raw embeddings",
-        "similarity": embedder.similarity,
-        "clip": asdict(spec) | {"crop": "center", "duration_seconds": spec.duration_seconds},
-        "text": {name: getattr(config, name, None) for name in ("max_words", "lower_case")},
+        "model_class": type(model).__name__,
+        "weights_hash": model.weights_hash,
+        **windows,
         "dtype": embedder.dtype,
-        "ties": "expected rank over all orders of equal scores",
-        "test_time_tricks": "none",
+        **RULES,
     }

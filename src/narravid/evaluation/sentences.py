@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from narravid.inference.clip_encoder import EmbeddingDtype
 from narravid.protocols import FeatureDualEncoder, PixelDualEncoder
 from narravid.text.words import WordTokenizer
 
-__all__ = ["TextSettings", "encode_sentences", "text_card"]
+__all__ = ["TextSettings", "autocast", "encode_sentences", "text_card"]
 
 SENTENCES_PER_BATCH = 256
 
@@ -45,6 +45,16 @@ class TextSettings:
         return self.max_words is None and self.lower_case is None
 
 
+def autocast(device: torch.device, dtype: EmbeddingDtype) -> AbstractContextManager[object]:
+    """The arithmetic of a network that is not a `ClipEncoder`'s.
+
+    Args:
+        device: Where it computes.
+        dtype: The arithmetic.
+    """
+    return nullcontext() if dtype == "float32" else torch.autocast(device.type, dtype=torch.bfloat16)
+
+
 def encode_sentences(
     model: DualEncoder,
     sentences: Sequence[str],
@@ -68,11 +78,8 @@ def encode_sentences(
         NarravidError: If the model gives NaN or infinity.
     """
     encode = _encoder(model, settings or TextSettings())
-    autocast = (
-        nullcontext() if dtype == "float32" else torch.autocast(model.device.type, dtype=torch.bfloat16)
-    )
     parts = [torch.zeros((0, model.embed_dim))]
-    with torch.inference_mode(), autocast:
+    with torch.inference_mode(), autocast(model.device, dtype):
         for start in range(0, len(sentences), SENTENCES_PER_BATCH):
             parts.append(encode(list(sentences[start : start + SENTENCES_PER_BATCH])).float().cpu())
     vectors = torch.cat(parts)

@@ -8,7 +8,7 @@ import pytest
 
 from coded_archives import PlantedFeatureModel, PlantedModel, write_coded_features, write_coded_video
 from narravid.bad_items import TooManyBadItemsError
-from narravid.errors import AnnotationError, NarravidError
+from narravid.errors import AnnotationError, ConfigError, NarravidError
 from narravid.evaluation.benchmarks.own_retrieval import OwnRetrieval
 from narravid.evaluation.session import EvaluationSession
 from watched_doubles import DirectDecoder
@@ -75,6 +75,14 @@ def test_features_of_ones_own_list(folder, tmp_path):
     units = ("videos/a.mp4@0-1", "videos/a.mp4@4-5", "b.webm")  # as on pixels, to be compared
     assert result.measures[0].outcomes.units == units
     assert result.card["feature_files"] == [str(tmp_path / "2d"), str(tmp_path / "3d")]
+
+
+def test_networks_on_features_have_no_other_backend(folder, tmp_path):
+    write_coded_features(tmp_path, "b", [3, 3])
+    source = write_list(folder, "b.webm,three,,")
+    protocol = OwnRetrieval(pairs=source, features=(tmp_path / "2d", tmp_path / "3d"))
+    with pytest.raises(ConfigError, match="openvino computes networks on clips; leave out --backend"):
+        protocol.run(session_of(PlantedFeatureModel(ANSWERS), backend="openvino"))
 
 
 @pytest.fixture

@@ -68,7 +68,15 @@ def test_parts_of_videos_are_the_clips(archive):
     assert (result.card["gallery_size"], result.card["num_texts"]) == (5, 5)
     starts = {Path(path).name: asked for path, asked in session.decoder.requests[:1]}
     assert starts == {"first.mkv": pytest.approx([0, 2.3, 4.6])}  # 6 s, clips of 1 s, 0.4 s kept free
-    assert [shown.span.start_seconds for example in result.best for shown in example.shown if shown.is_right]
+    places = [("first.mkv", 0, 6), ("first.mkv", 7, 13), ("first.mkv", 14, 20)]
+    places += [("second.mp4", 0, 6), ("second.mp4", 7, 13)]
+    place_of = dict(zip(SENTENCES, places, strict=True))
+    told = [*result.best, *result.worst]
+    assert len(told) == len({example.title for example in told}) == 4
+    for example in told:
+        [right] = [shown for shown in example.shown if shown.is_right]
+        span = right.span
+        assert (Path(right.path).name, span.start_seconds, span.end_seconds) == place_of[example.title]
 
 
 def test_known_mistakes_and_a_clip_that_is_there_twice(archive, tmp_path):

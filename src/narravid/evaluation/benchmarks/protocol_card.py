@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from narravid.config import to_dict
+from narravid.evaluation.cards import RULES, clip_card
 from narravid.evaluation.session import EvaluationSession
 from narravid.files import file_sha256
-from narravid.types import ClipSpec
 
 __all__ = ["clip_card", "protocol_card"]
 
@@ -42,11 +41,5 @@ def protocol_card(
         "dtype": session.dtype,
         "backend": session.backend,
         "batch_size": session.batch_size,
-        "ties": "expected rank over all orders of equal scores",
-        "test_time_tricks": "none (no dual softmax, no merged clips, no query expansion)",
+        **RULES,
     }
-
-
-def clip_card(spec: ClipSpec) -> dict[str, Any]:
-    """Frames, rate, crop, size, frame rule and normalisation of a clip, as JSON values."""
-    return to_dict(spec) | {"duration_seconds": spec.duration_seconds}

@@ -109,10 +109,9 @@ def embed_listed(
     _refuse_features_model(session)
     if videos is None:
         raise ConfigError("name the folder of the videos with --videos", key="videos")
-    there, missing = _find_videos(listed, videos)
+    there, missing, names = _find_videos(listed, videos)
     embedded = embed_on_pixels(session, protocol, there)
     embedded = replace(embedded, missing=(*missing, *embedded.missing))
-    names = {path: name for name, path in _files_by_name(listed, videos).items()}
     card = protocol.pixel_card(session.pixel_dual_encoder())
     return EmbeddedClips(one_entry_per_row(embedded), names, card)
 
@@ -141,14 +140,17 @@ def one_entry_per_row(embedded: EmbeddedPairs) -> EmbeddedPairs:
     return replace(embedded, video=embedded.video[rows], clip_of_text=np.arange(len(rows)))
 
 
-def _find_videos(listed: Sequence[ListedPair], videos: Path) -> tuple[list[RetrievalPair], list[MissingPair]]:
-    """The pairs whose video is there, and those whose video is not."""
+def _find_videos(
+    listed: Sequence[ListedPair], videos: Path
+) -> tuple[list[RetrievalPair], list[MissingPair], dict[str, str]]:
+    """The pairs whose video is there, those whose video is not, and the names of the files."""
     found = locate_videos(videos, listed)
     absent = {video.index: video.reason for video in found.missing}
-    there, missing = [], []
+    there, missing, names = [], [], {}
     for number, (path, pair) in enumerate(zip(found.paths, listed, strict=True)):
         if path is not None:
             there.append(RetrievalPair(str(path), pair.text, pair.span))
+            names[str(path)] = pair.name
         else:
             wanted = RetrievalPair(str(videos / pair.places[0]), pair.text, pair.span)
             missing.append(MissingPair(wanted, absent[number]))
@@ -158,7 +160,7 @@ def _find_videos(listed: Sequence[ListedPair], videos: Path) -> tuple[list[Retri
             f"none of {len(listed)} clips has a video in {videos}: {reasons}; the first should be "
             f"{listed[0].places[0]} with a video's suffix"
         )
-    return there, missing
+    return there, missing, names
 
 
 def embed_on_pixels(
@@ -221,10 +223,16 @@ def embed_on_features(
 
     Raises:
         CheckpointError: If the model does not work on features.
+        ConfigError: If the session has another backend than torch, which is for clips.
         TooManyBadItemsError: If more of the clips are unreadable than the session allows.
         NarravidError: If nothing can be read.
     """
     model = session.feature_dual_encoder()
+    if session.backend != "torch":
+        raise ConfigError(
+            f"{session.backend} computes networks on clips; leave out --backend for one on features",
+            key="backend",
+        )
     absent = _absent_features(tracks, pairs) if isinstance(tracks, FolderTracks) else {}
     there = [pair for pair in pairs if pair.name not in absent]
     if not there:
@@ -232,7 +240,12 @@ def embed_on_features(
             f"there are features of none of {len(pairs)} clips: {next(iter(absent.values()))}"
         )
     embedded = embed_feature_pairs(
-        model, there, tracks, max_bad_share=session.max_bad_share, text=protocol.text
+        model,
+        there,
+        tracks,
+        max_bad_share=session.max_bad_share,
+        text=protocol.text,
+        dtype=session.dtype,
     )
     missing = tuple(
         MissingPair(RetrievalPair(pair.name, pair.text, pair.span), absent[pair.name])

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from narravid.data.feature_files import FolderTracks
 from narravid.evaluation.benchmarks.feature_folders import open_features
-from narravid.evaluation.benchmarks.protocol_card import clip_card
-from narravid.evaluation.sentences import TextSettings, text_card
+from narravid.evaluation.cards import features_card, windows_card
+from narravid.evaluation.sentences import TextSettings
 from narravid.protocols import FeatureDualEncoder, PixelDualEncoder
 from narravid.types import ClipSpec, FeatureSpec, Similarity
 
@@ -101,23 +101,19 @@ class RetrievalProtocol:
 
     def pixel_card(self, model: PixelDualEncoder) -> dict[str, Any]:
         """What the numbers depend on when pixels are looked at, as JSON values."""
-        similarity = self.similarity_of(model)
-        return {
-            "clip": clip_card(self.clip_spec_of(model)),
-            "num_windows": self.num_windows,
-            "window_starts": "equally spaced in [start, end - clip length - 0.4 s]; the same start once",
-            "window_mean": f"of {'L2-normalised' if similarity == 'cosine' else 'raw'} embeddings",
-            "similarity": similarity,
-            "text": text_card(model, self.text),
-        }
+        return windows_card(
+            model,
+            clip_spec=self.clip_spec_of(model),
+            num_windows=self.num_windows,
+            similarity=self.similarity_of(model),
+            text=self.text,
+        )
 
     def feature_card(self, model: FeatureDualEncoder) -> dict[str, Any]:
         """What the numbers depend on when features are looked at, as JSON values."""
-        spec = model.feature_spec
-        return {
-            "features": dict(zip(spec.extractors, spec.dims, strict=True)),
-            "feature_files": [str(path) for path in self.features],
-            "clip": "the largest value of each feature over the clip, each extractor's L2-normalised",
-            "similarity": self.similarity_of(model),
-            "text": text_card(model, self.text),
-        }
+        return features_card(
+            model,
+            similarity=self.similarity_of(model),
+            text=self.text,
+            feature_files=[str(path) for path in self.features],
+        )
