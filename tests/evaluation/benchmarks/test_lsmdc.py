@@ -75,9 +75,11 @@ def test_only_the_aligned_part(archive):
     assert values(result.measures)["R@1"] == 1
     # Where the clip and what was aligned do not meet, all of the clip is taken.
     assert [asked for _, asked in session.decoder.requests] == [[0.0], [1.0], [0.0], [0.0]]
+    assert result.card["clips_aligned_elsewhere_taken_whole"] == 1
     # Seen from its beginning, the second clip shows what the third one does.
     whole = Lsmdc(videos=archive, num_windows=1).run(session_of(PlantedModel(answers())))
     assert values(whole.measures)["R@1"] < 1
+    assert "clips_aligned_elsewhere_taken_whole" not in whole.card
     with pytest.raises(ValueError, match="part must be 'extracted' or 'aligned'"):
         Lsmdc(part="half")
 

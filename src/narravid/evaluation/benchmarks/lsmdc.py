@@ -6,7 +6,7 @@ the whole clip as it was cut out of the film, which may be longer than what the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -58,6 +58,9 @@ class Lsmdc(RetrievalProtocol):
             for sentence in read_lsmdc(source)
         ]
         clips = embed_listed(session, self, listed, source=source, videos=self.videos)
+        if is_aligned:
+            num_whole = sum(pair.span is None for pair in listed)
+            clips = replace(clips, card={"clips_aligned_elsewhere_taken_whole": num_whole, **clips.card})
         gallery = (
             "the aligned part of each clip's file" if is_aligned else "whole files of clips, as published"
         )
