@@ -305,7 +305,7 @@ def on_speck(recipe):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [HTMAARecipe, *NARRATED[:2]])
+@pytest.mark.parametrize("kind", NARRATED)
 def test_tiny_presets_train_on_toy_worlds_and_save_where_these_lie(speck, tmp_path, kind):
     recipe = on_speck(kind.presets()["tiny"]())
     run = tmp_path / "run"
