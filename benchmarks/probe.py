@@ -4,13 +4,15 @@ ACTIONS is a folder of videos with `labels.csv` (video_id,label,set,sequence), s
 sequences are to learn from, even ones to judge by. An S3D is trained from random weights by `narravid train`,
 first on the narration of a toy world, then on the labels of the training clips; no test clip is seen, not
 even to choose an epoch. `narravid evaluate probe` then compares its features with small pictures of the
-pixels and with the same network untrained. The commands are printed as they are run.
+pixels and with the same network untrained. The commands are printed as they are run. Started again with the
+same options, it goes on with the runs in FOLDER; other options need another folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import shlex
@@ -24,6 +26,17 @@ from tables import fill_in
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "evaluation.md"
+OF_THE_RUNS = (
+    "toy_steps",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "num_frames",
+    "fps",
+    "size_pixels",
+    "seed",
+)
+"""Options on which the trained networks depend."""
 
 
 def main() -> None:
@@ -31,21 +44,12 @@ def main() -> None:
     options = parse()
     output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
+    claim(output, options)
     labels, training = write_lists(options.actions, output)
     toy, model, result = output / "toy", output / "model", output / "result"
     seed = ["--seed", str(options.seed)]
-    if not (toy / "model").exists():
-        run("train", "milnce", "--preset", "tiny", "--output", str(toy), *steps(options.toy_steps), *seed)
-    if not (model / "model").exists():
-        run(
-            "train",
-            "cpd-finetune",
-            "--init",
-            str(toy),
-            "--output",
-            str(model),
-            *fine_tuning(options, training),
-        )
+    train(toy, "milnce", "--preset", "tiny", *steps(options.toy_steps), *seed)
+    train(model, "cpd-finetune", "--init", str(toy), *fine_tuning(options, training))
     run(
         *("evaluate", "probe", "--model", str(model), "--labels", str(labels), "--output", str(result)),
         *("--clips", options.clips, "--baselines", "--workers", str(options.workers), *seed),
@@ -81,6 +85,39 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     return parser.parse_args()
+
+
+def claim(output: Path, options: argparse.Namespace) -> None:
+    """Write down what the runs of a folder are made with; end the program where it was something else."""
+    listed = (options.actions / "labels.csv").read_bytes()
+    wanted = {name: getattr(options, name) for name in OF_THE_RUNS} | {
+        "actions": str(options.actions.resolve()),
+        "labels.csv": hashlib.sha256(listed).hexdigest(),
+    }
+    path = output / "options.json"
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        differing = [name for name in wanted if known.get(name) != wanted[name]]
+        if differing:
+            raise SystemExit(
+                f"the runs in {output} were made with other options ({', '.join(differing)}; see {path}): "
+                "choose another --output"
+            )
+    elif (output / "toy").exists() or (output / "model").exists():
+        raise SystemExit(f"{output} has runs but no {path.name} that says of what: choose another --output")
+    else:
+        path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def train(folder: Path, recipe: str, *words: str) -> None:
+    """Train to the end: from the start, or on from the newest checkpoint of a run that is there.
+
+    A run that is finished says so and trains nothing.
+    """
+    if (folder / "config.json").exists():
+        run("resume", str(folder))
+    else:
+        run("train", recipe, "--output", str(folder), *words)
 
 
 def write_lists(actions: Path, output: Path) -> tuple[Path, Path]:
