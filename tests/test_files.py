@@ -86,16 +86,37 @@ def test_a_kill_during_the_exchange_loses_no_folder(tmp_path, monkeypatch, momen
 def test_a_folder_can_be_replaced_after_a_kill_of_the_same_process_number(tmp_path):
     """In a container every program may be process 1, so leftovers can bear one's own number."""
     folder = tmp_path / "folder"
-    for kind in ("partial", "previous"):
-        leftover = tmp_path / f".folder.{os.getpid()}.{kind}"
+    used = []
+    replace_folder(folder, used.append)
+    (fresh,) = used
+    previous = fresh.with_suffix(".previous")
+    folder.rmdir()
+    for leftover in (fresh, previous):
         leftover.mkdir()
         (leftover / "content").write_text("left over")
     replace_folder(folder, write_one("first"))
-    (tmp_path / f".folder.{os.getpid()}.previous").mkdir()
-    (tmp_path / f".folder.{os.getpid()}.previous" / "content").write_text("left over")
+    previous.mkdir()
+    (previous / "content").write_text("left over")
     replace_folder(folder, write_one("second"))
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert (folder / "content").read_text() == "second"
+
+
+def test_processes_of_one_number_on_two_machines_do_not_share_a_name(tmp_path, monkeypatch):
+    names = set()
+    for host in ("first", "second"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        with pytest.raises(RuntimeError):
+            write_atomically(tmp_path / "file", lambda path: names.add(path.name) or fail())
+    assert len(names) == 2
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, of=("file",))
+    assert list(tmp_path.iterdir()) == []
+
+
+def fail():
+    raise RuntimeError
 
 
 def test_tidying_up_after_some_files_leaves_those_of_others(tmp_path):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+LEFTOVER = re.compile(r"\.(.+)\.(?:[0-9a-f]{8}-)?\d+\.(partial|previous)")
+"""Machine and process, or the process alone as in earlier releases."""
 
 
 def file_sha256(path: Path) -> str:
@@ -133,11 +137,13 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _neighbour(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
+    """A name that no other process writes to, wherever on a shared file system it runs."""
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return path.with_name(f".{path.name}.{host}-{os.getpid()}.{kind}")
 
 
 def _leftovers(folder: Path) -> list[tuple[Path, str, str]]:
     """Path, name and kind of all that killed writers left in `folder`, and that living ones are at."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    matches = [(path, re.fullmatch(r"\.(.+)\.\d+\.(partial|previous)", path.name)) for path in paths]
+    matches = [(path, LEFTOVER.fullmatch(path.name)) for path in paths]
     return [(path, match[1], match[2]) for path, match in matches if match]

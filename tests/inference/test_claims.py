@@ -67,6 +67,27 @@ def test_a_later_process_with_the_same_id_is_another(output):
             assert is_ours
 
 
+def test_a_living_owner_on_this_machine_keeps_its_claim_however_old_it_is(output):
+    with Claims(3600) as theirs, Claims(0.01) as ours, theirs.hold(output):
+        claim = neighbour(output, "claim")
+        os.utime(claim, (1, 1))
+        with ours.hold(output) as is_ours:
+            assert not is_ours
+        ours.forget(output)
+        assert claim.exists()
+
+
+def test_a_claim_is_judged_by_the_timeout_of_its_owner(output):
+    with Claims(3600) as theirs, Claims(10) as ours, theirs.hold(output):
+        claim = neighbour(output, "claim")
+        rewrite(claim, host="elsewhere", token="other")
+        for seconds, is_free in ((3500, False), (3700, True)):
+            old = claim.stat().st_mtime - seconds
+            os.utime(claim, (old, old))
+            with ours.hold(output) as is_ours:
+                assert is_ours == is_free
+
+
 @pytest.mark.parametrize("content", [None, "", "[1]"])
 def test_a_claim_from_elsewhere_is_taken_over_when_it_is_old(output, content):
     with Claims() as ours, Claims() as claims, claims.hold(output):
@@ -156,6 +177,35 @@ def test_claims_need_no_hard_links(output, monkeypatch):
         with ours.hold(output) as is_ours, theirs.hold(output) as is_theirs:
             assert (is_ours, is_theirs) == (True, False)
         assert os.listdir(output.parent) == []
+
+
+def test_a_link_that_was_made_although_an_error_says_no_counts(output, monkeypatch):
+    """A network file system may ask its server twice; the second answer is that the name is there."""
+    link = os.link
+
+    def answer_twice(source, target):
+        link(source, target)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", answer_twice)
+    with Claims() as ours, ours.hold(output) as is_ours:
+        assert is_ours
+    assert os.listdir(output.parent) == []
+
+
+def test_litter_of_the_dead_is_removed_and_that_of_the_living_stays(output):
+    with Claims() as theirs, theirs.hold(output):
+        claim = neighbour(output, "claim")
+        living = claim.read_text()
+        dead = json.dumps({**json.loads(living), "began": "1"})
+        drafts = {f"{claim.name}.{letter * 16}.draft": letter for letter in "ab"}
+        for name, letter in drafts.items():
+            claim.with_name(name).write_text(living if letter == "a" else dead)
+        for name in (f".b.npy.claim.{'c' * 16}", ".b.npy.claim.unnamed", ".b.npy.failed"):
+            claim.with_name(name).write_text(dead)
+        with Claims() as ours, ours.hold(output.with_name("c.npy")):
+            left = set(os.listdir(output.parent)) - {".c.npy.claim"}
+        assert left == {claim.name, f"{claim.name}.{'a' * 16}.draft", ".b.npy.failed"}
 
 
 def test_claims_are_touched_while_the_work_goes_on(output):

@@ -3,7 +3,8 @@
 A claim is a file that only one process can make (a hard link or, where there are none, `O_EXCL`; network file
 systems keep both). It names its owner, and the owner touches it while the work goes on. A claim whose owner
 is gone is taken over: at once where that can be seen on this machine, otherwise when it has not been touched
-for a time. That time is read off the file system's own clock, so that the clocks of machines need not agree.
+for as long as it says itself. That time is read off the file system's own clock, so that the clocks of
+machines need not agree. An owner that is seen alive on this machine keeps its claim, however old.
 
 Claims save work and guard nothing: should two processes do the same thing after all, both write the same.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -29,6 +31,8 @@ __all__ = ["CLAIM_TIMEOUT_SECONDS", "Claims", "file_system_now", "neighbour"]
 CLAIM_TIMEOUT_SECONDS = 600.0
 TOUCHES_PER_TIMEOUT = 10
 CLAIM_KIND = "claim"
+LITTER = re.compile(r"\..+\.claim\.(?:[0-9a-f]{16}(?:\.draft)?|unnamed)")
+"""What a kill at the wrong moment leaves: drafts of claims, and claims on the right to take one over."""
 
 
 def neighbour(path: Path, kind: str) -> Path:
@@ -38,8 +42,8 @@ def neighbour(path: Path, kind: str) -> Path:
 
 def file_system_now(folder: Path) -> float:
     """Time by the clock that stamps the files of a folder, in seconds since 1970."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as file:
-        return os.stat(file.name).st_mtime
+    with tempfile.TemporaryFile(dir=folder, prefix=".clock.") as file:  # without a name: no kill leaves it
+        return os.fstat(file.fileno()).st_mtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class _Owner:
         began: When the process began, as the system counts it: a later one with the same id is another.
         token: Drawn for each claim.
         since: When the claim was made, in seconds since 1970 by the owner's clock.
+        timeout_seconds: Without a touch for so long it may be taken over; its owner touches it more often.
     """
 
     host: str
@@ -61,24 +66,29 @@ class _Owner:
     began: str
     token: str
     since: float
+    timeout_seconds: float = CLAIM_TIMEOUT_SECONDS
 
     @classmethod
-    def new(cls) -> _Owner:
-        pid = os.getpid()
-        return cls(socket.gethostname(), _place(), pid, _began(pid), secrets.token_hex(8), time.time())
+    def new(cls, timeout_seconds: float) -> _Owner:
+        pid, token = os.getpid(), secrets.token_hex(8)
+        return cls(socket.gethostname(), _place(), pid, _began(pid), token, time.time(), timeout_seconds)
 
     @property
-    def is_seen_dead(self) -> bool:
-        """Whether it ran here and does no more."""
-        is_here = (self.host, self.place) == (socket.gethostname(), _place())
-        return is_here and not (_exists(self.pid) and _began(self.pid) == self.began)
+    def is_alive(self) -> bool | None:
+        """Whether it runs; None where that cannot be seen from here."""
+        if (self.host, self.place) != (socket.gethostname(), _place()):
+            return None
+        if not _exists(self.pid) or _began(self.pid) != self.began:
+            return False
+        return True if self.began else None  # without a beginning it may be a later one with the same id
 
 
 class Claims:
     """The claims of this process. Use as a context manager; may be used from several threads.
 
     Args:
-        timeout_seconds: A claim that was not touched for so long may be taken over.
+        timeout_seconds: Others may take our claims over that were not touched for so long. Those of others
+            say themselves after how long.
     """
 
     def __init__(self, timeout_seconds: float = CLAIM_TIMEOUT_SECONDS) -> None:
@@ -86,6 +96,7 @@ class Claims:
             raise ValueError(f"timeout_seconds must be positive, got {timeout_seconds}")
         self._timeout_seconds = timeout_seconds
         self._held: dict[Path, str] = {}
+        self._tidy_folders: set[Path] = set()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._touch_all, name="claims", daemon=True)
@@ -115,6 +126,7 @@ class Claims:
         """
         claim = neighbour(output, CLAIM_KIND)
         claim.parent.mkdir(parents=True, exist_ok=True)
+        self._remove_litter(claim.parent)
         is_ours = is_fresh = self._make(claim)
         if not is_fresh:
             is_ours = self._take_over(claim)
@@ -133,7 +145,7 @@ class Claims:
             claim.unlink(missing_ok=True)
 
     def _make(self, claim: Path) -> bool:
-        owner = _Owner.new()
+        owner = _Owner.new(self._timeout_seconds)
         if not _write_new(claim, owner):
             return False
         with self._lock:
@@ -145,7 +157,7 @@ class Claims:
         token = self._abandoned(claim)
         if token is None:
             return False
-        owner = _Owner.new()
+        owner = _Owner.new(self._timeout_seconds)
         marker = claim.with_name(f"{claim.name}.{token}")
         if not _write_new(marker, owner):
             if self._abandoned(marker) is not None:
@@ -163,14 +175,27 @@ class Claims:
 
     def _abandoned(self, claim: Path) -> str | None:
         """Token of a claim whose owner is gone; None while it lives, or where there is no claim any more."""
+        owner = _read_owner(claim)
+        timeout_seconds = self._timeout_seconds if owner is None else owner.timeout_seconds
         try:
-            is_old = self._age(claim) > self._timeout_seconds
+            is_old = self._age(claim) > timeout_seconds
         except OSError:
             return None
-        owner = _read_owner(claim)
         if owner is None:  # not written yet, or cut off by a full disk
             return "unnamed" if is_old else None
-        return owner.token if is_old or owner.is_seen_dead else None
+        is_gone = is_old if owner.is_alive is None else not owner.is_alive
+        return owner.token if is_gone else None
+
+    def _remove_litter(self, folder: Path) -> None:
+        """Remove what killed processes left of claims that came to nothing, once for each folder."""
+        with self._lock:
+            if folder in self._tidy_folders:
+                return
+            self._tidy_folders.add(folder)
+        for name in os.listdir(folder):
+            path = folder / name
+            if LITTER.fullmatch(name) and self._abandoned(path) is not None:
+                path.unlink(missing_ok=True)
 
     def _age(self, path: Path) -> float:
         """Seconds since a file was touched."""
@@ -201,10 +226,12 @@ def _write_new(path: Path, owner: _Owner) -> bool:
     try:
         os.link(draft, path)
         return True
-    except FileExistsError:
-        return False
-    except OSError:  # no hard links on this file system
-        try:
+    except OSError as error:
+        if _has_two_names(draft):  # made after all: network file systems may ask twice
+            return True
+        if isinstance(error, FileExistsError):
+            return False
+        try:  # no hard links on this file system
             with path.open("x", encoding="utf-8") as file:
                 file.write(content)
         except FileExistsError:
@@ -212,6 +239,13 @@ def _write_new(path: Path, owner: _Owner) -> bool:
         return True
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _has_two_names(path: Path) -> bool:
+    try:
+        return path.stat().st_nlink == 2
+    except OSError:
+        return False
 
 
 def _read_owner(claim: Path) -> _Owner | None:
