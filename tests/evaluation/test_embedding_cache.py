@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from narravid.evaluation import embedding_cache
 from narravid.evaluation.embedding_cache import EmbeddingCache
 from narravid.evaluation.windows import WindowItem, WindowPlan, encode_windows, spread_windows
 from narravid.types import ClipSpec, Span, VideoInfo
@@ -30,6 +32,7 @@ class MeanColour:
         self.output = "embedding"
         self.dtype = "float32"
         self.backend = "torch"
+        self.device = torch.device("cpu")
         self.num_encoded = 0
         for name, value in changed.items():
             setattr(self, name, value)
@@ -95,7 +98,13 @@ def test_what_is_new_is_decoded_and_what_is_known_is_not(videos, cache):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"weights_hash": "other"}, {"output": "feature"}, {"dtype": "bfloat16"}, {"backend": "openvino"}],
+    [
+        {"weights_hash": "other"},
+        {"output": "feature"},
+        {"dtype": "bfloat16"},
+        {"backend": "openvino"},
+        {"device": torch.device("cuda")},
+    ],
     ids=lambda changed: next(iter(changed)),
 )
 def test_another_network_is_not_the_same(videos, cache, changed):
@@ -199,6 +208,41 @@ def test_a_damaged_file_is_put_aside_with_a_warning(videos, cache, tmp_path, dam
     third, _, num_decoded = run(videos, cache)
     assert num_decoded == 0
     assert same(first, third)
+
+
+def test_items_of_which_nothing_is_wanted_are_no_trouble(videos, cache):
+    for _ in range(2):
+        found, _, _ = run(videos, cache, rule=lambda *_: WindowPlan(SPEC, ()))
+        assert found.reasons == {}
+        assert [len(vectors) for vectors in found.vectors] == [0, 0]
+
+
+def test_a_name_may_hold_any_bytes(tmp_path, cache):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/v\xff.mp4")
+    Path(path).write_bytes(b"x")
+    vectors = np.ones((2, 3), np.float32)
+    assert cache.find(MeanColour(), path, PLAN) is None
+    cache.keep(MeanColour(), path, PLAN, vectors=vectors)
+    np.testing.assert_array_equal(cache.find(MeanColour(), path, PLAN), vectors)
+
+
+def test_other_decoding_is_not_the_same(videos, cache, monkeypatch):
+    run(videos, cache)
+    monkeypatch.setattr(embedding_cache, "DECODING_VERSION", embedding_cache.DECODING_VERSION + 1)
+    assert run(videos, cache)[2] == 2
+
+
+def test_a_cache_of_another_thread_is_not_taken_for_a_damaged_one(tmp_path, cache):
+    (tmp_path / "v.bin").write_bytes(b"x")
+    path = str(tmp_path / "v.bin")
+    cache.find(MeanColour(), path, PLAN)
+    cache.keep(MeanColour(), path, PLAN, vectors=np.ones((2, 3), np.float32))
+    with (
+        pytest.warns(UserWarning, match="cannot be used .*thread.*: going on without"),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert pool.submit(cache.find, MeanColour(), path, PLAN).result() is None
+    assert not list((tmp_path / "cache").glob("*.damaged"))
 
 
 def test_a_cache_that_cannot_be_written_costs_only_the_cache(videos, tmp_path):

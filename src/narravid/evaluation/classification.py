@@ -114,6 +114,11 @@ class _Scores:
         """That of the classifier."""
         return self._model.weights_hash
 
+    @property
+    def device(self) -> torch.device:
+        """That of the classifier."""
+        return self._model.device
+
     @torch.no_grad()
     def encode(self, clips: torch.Tensor) -> torch.Tensor:
         """(B, 3, T, H, W) uint8 to (B, C) float32 on the CPU."""

@@ -27,12 +27,16 @@ from narravid.types import VideoInfo
 
 __all__ = ["EmbeddingCache"]
 
-FORMAT = 1
+FORMAT = 2
+DECODING_VERSION = 1
+"""To be raised whenever decoding, sampling, scaling or cropping gives other pixels for the same window: what
+was kept before is then no longer found."""
 BUSY_SECONDS = 60.0
 NAME_LENGTH = 40
 VIDEOS_NAME = "videos"
+VIDEOS_KEY = f"{FORMAT}.{DECODING_VERSION}"
 TABLE = (
-    "CREATE TABLE IF NOT EXISTS kept (path TEXT, size INTEGER, modified_ns INTEGER, plan TEXT, "
+    "CREATE TABLE IF NOT EXISTS kept (path BLOB, size INTEGER, modified_ns INTEGER, plan TEXT, "
     "num_rows INTEGER, content BLOB, checksum INTEGER, PRIMARY KEY (path, plan)) WITHOUT ROWID"
 )
 FIND = "SELECT size, modified_ns, num_rows, content, checksum FROM kept WHERE path = ? AND plan = ?"
@@ -82,7 +86,7 @@ class EmbeddingCache:
             (S, F) float32, or None if it is not known.
         """
         row = self._find(_name_of(encoder), path, _key_of(encoder, plan))
-        if row is None or row[0] != len(plan.starts):
+        if row is None or not row[0] or row[0] != len(plan.starts):
             return None
         return np.frombuffer(row[1], "<f4").reshape(row[0], -1).astype(np.float32)
 
@@ -92,20 +96,22 @@ class EmbeddingCache:
         Args:
             encoder: The network.
             path: The video file.
-            plan: Its windows.
+            plan: Its windows; without any there is nothing to keep.
             vectors: (S, F) float32.
         """
+        if not plan.starts:
+            return
         content = np.ascontiguousarray(vectors, "<f4").tobytes()
         self._keep(_name_of(encoder), path, _key_of(encoder, plan), (len(vectors), content))
 
     def find_video(self, path: str) -> VideoInfo | None:
         """What a file holds, if it was asked before and has not changed."""
-        row = self._find(VIDEOS_NAME, path, str(FORMAT))
+        row = self._find(VIDEOS_NAME, path, VIDEOS_KEY)
         return None if row is None else VideoInfo(**json.loads(row[1]) | {"path": path})
 
     def keep_video(self, path: str, info: VideoInfo) -> None:
         """Remember what a file holds."""
-        self._keep(VIDEOS_NAME, path, str(FORMAT), (0, json.dumps(dataclasses.asdict(info)).encode()))
+        self._keep(VIDEOS_NAME, path, VIDEOS_KEY, (0, json.dumps(dataclasses.asdict(info)).encode()))
 
     def _find(self, name: str, path: str, key: str) -> tuple[int, bytes] | None:
         """Rows and bytes that are kept for a file as it is now."""
@@ -117,12 +123,12 @@ class EmbeddingCache:
         self._seen[path] = (status.st_size, status.st_mtime_ns)
 
         def find(connection: sqlite3.Connection) -> tuple[int, bytes] | None:
-            row = connection.execute(FIND, (path, key)).fetchone()
+            row = connection.execute(FIND, (os.fsencode(path), key)).fetchone()
             if row is None or row[:2] != self._seen[path]:
                 return None
             num_rows, content, checksum = row[2:]
             if zlib.crc32(content) != checksum:
-                raise sqlite3.DatabaseError(f"what is kept for {path} is damaged")
+                raise sqlite3.DatabaseError(f"what is kept for {path!r} is damaged")
             return num_rows, content
 
         return self._using(name, find)
@@ -132,7 +138,7 @@ class EmbeddingCache:
         if path not in self._seen:
             return
         # the state in which the file was looked up: one that was replaced meanwhile is not taken for the new
-        values = (path, *self._seen[path], key, *row, zlib.crc32(row[1]))
+        values = (os.fsencode(path), *self._seen[path], key, *row, zlib.crc32(row[1]))
         self._using(name, lambda connection: connection.execute(KEEP, values))
 
     def _using(self, name: str, use: Callable[[sqlite3.Connection], Found]) -> Found | None:
@@ -142,7 +148,8 @@ class EmbeddingCache:
                 return None
             try:
                 return use(self._connection(name))
-            except sqlite3.OperationalError as error:
+            except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
+                # the file is whole: it is in use, out of reach, or was not asked as it can be
                 self._unusable.add(name)
                 warnings.warn(
                     f"the cache {self._path(name)} cannot be used ({error}): going on without", stacklevel=2
@@ -208,6 +215,8 @@ def _key_of(encoder: WindowEncoder, plan: WindowPlan) -> str:
         "output": encoder.output,
         "dtype": encoder.dtype,
         "backend": encoder.backend,
+        "device": encoder.device.type,
+        "decoding": DECODING_VERSION,
         "plan": dataclasses.asdict(plan),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

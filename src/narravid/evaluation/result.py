@@ -42,6 +42,7 @@ class Measure:
         kind: What it is.
         outcomes: What it is made of, item by item.
         chance: What a model reaches that cannot tell anything apart; None where that is not known.
+        reason: Why the number is not defined; empty where it is.
     """
 
     name: str
@@ -51,10 +52,18 @@ class Measure:
     kind: MeasureKind
     outcomes: Outcomes = field(compare=False, repr=False)
     chance: float | None = None
+    reason: str = ""
 
     @classmethod
     def of(
-        cls, name: str, outcomes: Outcomes, *, kind: MeasureKind, chance: float | None = None, seed: int = 0
+        cls,
+        name: str,
+        outcomes: Outcomes,
+        *,
+        kind: MeasureKind,
+        chance: float | None = None,
+        seed: int = 0,
+        reason: str = "",
     ) -> Measure:
         """The number of some outcomes with its interval.
 
@@ -64,9 +73,10 @@ class Measure:
             kind: What it is.
             chance: What a model reaches that cannot tell anything apart.
             seed: Of the resampling.
+            reason: Why the number is not defined; empty where it is.
         """
         low, high = bootstrap_interval(outcomes, seed=seed)
-        return cls(name, statistic(outcomes), low, high, kind, outcomes, chance)
+        return cls(name, statistic(outcomes), low, high, kind, outcomes, chance, reason)
 
     @property
     def num_units(self) -> int:
@@ -81,6 +91,7 @@ class Measure:
             "kind": self.kind,
             **{key: None if value is None or math.isnan(value) else value for key, value in numbers.items()},
             "num_units": self.num_units,
+            **({"reason": self.reason} if self.reason else {}),
         }
 
 

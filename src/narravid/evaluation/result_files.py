@@ -13,7 +13,14 @@ import numpy as np
 from narravid.errors import NarravidError
 from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MissingItem, PublishedRow
 from narravid.evaluation.result_page import write_examples
-from narravid.evaluation.result_text import TextTable, card_lines, coverage_lines, further_tables, main_table
+from narravid.evaluation.result_text import (
+    TextTable,
+    card_lines,
+    coverage_lines,
+    further_tables,
+    main_table,
+    undefined_lines,
+)
 from narravid.files import file_sha256, read_json, write_atomically, write_json, write_text
 from narravid.metrics.bootstrap import Outcomes
 from narravid.video.watched import WatchedDecoder
@@ -86,6 +93,7 @@ def _as_markdown(result: BenchmarkResult) -> str:
     parts = [f"# {_escaped(main.title)}", _table_as_markdown(main)]
     for table in further_tables(result):
         parts += [f"## {_escaped(table.title)}", _table_as_markdown(table)]
+    parts += [_escaped(line) for line in undefined_lines(result)]
     protocol = [f"- {_escaped(line)}" for line in card_lines(result.card)]
     parts += ["## Protocol", "\n".join(protocol), "## Coverage"]
     coverage = [f"- {_escaped(line.strip())}" for line in coverage_lines(result.coverage)]
@@ -150,7 +158,9 @@ def _result_from_json(
             math.nan if entry[key] is None else float(entry[key]) for key in ("value", "low", "high")
         )
         own = outcomes[heading, entry["name"]]
-        return Measure(entry["name"], value, low, high, entry["kind"], own, entry["chance"])
+        return Measure(
+            entry["name"], value, low, high, entry["kind"], own, entry["chance"], entry.get("reason", "")
+        )
 
     coverage = values["coverage"]
     return BenchmarkResult(

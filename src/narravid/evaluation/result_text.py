@@ -18,6 +18,7 @@ __all__ = [
     "further_tables",
     "main_table",
     "source_lines",
+    "undefined_lines",
     "with_interval",
 ]
 
@@ -89,6 +90,17 @@ def main_table(result: BenchmarkResult, *, with_sources: bool = True) -> TextTab
 def source_lines(result: BenchmarkResult) -> list[str]:
     """Who published the rows below what was measured, one line for each."""
     return [f"{row.model}: {_source(row)}" for row in result.published]
+
+
+def undefined_lines(result: BenchmarkResult) -> list[str]:
+    """Why a number is not defined, one line for each that is not."""
+    headed = [("", result.measures), *((f"{heading}: ", own) for heading, own in result.further.items())]
+    return [
+        f"{heading}{measure.name} is not defined: {measure.reason}"
+        for heading, measures in headed
+        for measure in measures
+        if measure.reason
+    ]
 
 
 def _source(row: PublishedRow) -> str:

@@ -128,5 +128,9 @@ class WindowEncoder(Protocol):
     def backend(self) -> str:
         """What computes the network."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
     def encode(self, clips: torch.Tensor) -> torch.Tensor:
         """(B, 3, T, H, W) uint8 to (B, F) float32 on the CPU."""

@@ -108,6 +108,11 @@ class ClipEncoder:
         return self.model.clip_spec
 
     @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self.model.device
+
+    @property
     def weights_hash(self) -> str:
         """That of the given model, whatever form it takes here."""
         return self.model.weights_hash if self._hash is None else self._hash

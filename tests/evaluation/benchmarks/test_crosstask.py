@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from crosstask_archive import JELLO, SHELF, TITLES, TRUTH, VIDEOS, write_archive
 from inference_doubles import LinearDualEncoder
 from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import AnnotationError, CheckpointError, NarravidError
@@ -22,59 +23,12 @@ from narravid.types import Span
 from planned_videos import SPEC, PlannedEncoder, write_planned_video
 from watched_doubles import DirectDecoder
 
-JELLO, SHELF = "23521", "59684"
-STEPS = {JELLO: ("pour water", "pour juice", "stir mixture"), SHELF: ("cut shelve", "sand shelve")}
-TITLES = {JELLO: "Make Jello Shots", SHELF: "Build Simple Floating Shelves"}
-VIDEOS = {  # name: (task, number, seconds, intervals); a number of None: there is no such file
-    "jello0": (JELLO, 0, 12, [(1, 1, 3), (2, 4, 6), (3, 8, 11)]),
-    "jello1": (JELLO, 1, 10, [(1, 0, 2), (2, 3, 5)]),
-    "shelf0": (SHELF, 2, 10, [(1, 2, 4), (2, 6, 9), (1, 5, 6)]),
-    "gone00": (SHELF, None, 0, [(1, 0, 2)]),
-    "broken": (JELLO, None, 0, [(1, 0, 2), (2, 3, 5)]),
-}
-TRUTH = {
-    number: [(STEPS[task][step - 1], Span(start, end)) for step, start, end in intervals]
-    for task, number, _, intervals in VIDEOS.values()
-    if number is not None
-}
 AVERAGE_RECALL, SEGMENT_ACCURACY = "crosstask_average_recall", "crosstask_segment_accuracy"
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("crosstask")
-    for name, (task, number, seconds, _) in VIDEOS.items():
-        if number is not None:
-            write_planned_video(root / "videos" / task / f"{name}.mp4", number, seconds=seconds)
-    (root / "videos" / JELLO / "broken.mp4").write_bytes(b"no video at all")
-    write_release(root / "crosstask_release")
-    write_table(root / "crosstask.csv")
-    return root
-
-
-def write_release(folder: Path) -> None:
-    (folder / "annotations").mkdir(parents=True)
-    blocks = [
-        f"{task}\n{TITLES[task]}\nhttp://wiki\n{len(steps)}\n{','.join(steps)}\n\n"
-        for task, steps in STEPS.items()
-    ]
-    (folder / "tasks_primary.txt").write_text("".join(blocks))
-    (folder / "tasks_related.txt").write_text("1\nBoil Eggs\nhttp://wiki\n1\nboil\n\n")
-    listed = "".join(f"{task},{name},http://tube\n" for name, (task, *_) in VIDEOS.items())
-    (folder / "videos.csv").write_text(listed)
-    (folder / "videos_val.csv").write_text(listed + f"{SHELF},unseen,http://tube\n")
-    for name, (task, _, _, intervals) in VIDEOS.items():
-        lines = "".join(f"{step},{start},{end}\n" for step, start, end in intervals)
-        (folder / "annotations" / f"{task}_{name}.csv").write_text(lines)
-
-
-def write_table(path: Path) -> None:
-    rows = [
-        f"{end},{start},{task},{STEPS[task][step - 1]},{name}"
-        for name, (task, _, _, intervals) in VIDEOS.items()
-        for step, start, end in intervals
-    ]
-    path.write_text("\n".join(["end,start,task_id,text,video_id", *rows]) + "\n")
+    return write_archive(tmp_path_factory.mktemp("crosstask"))
 
 
 def session_of(model, **options) -> EvaluationSession:
@@ -106,10 +60,14 @@ def test_a_model_that_knows_all_finds_all(known):
     assert result.card["average_recall_of"] == {
         "tasks": 2,
         "videos": 3,
+        "videos_expected": 5,
         "steps": 7,
+        "steps_expected": 10,
         "steps_behind_the_end": 0,
     }
-    assert result.card["segment_accuracy_of"]["intervals"] == 8
+    segments = result.card["segment_accuracy_of"]
+    assert (segments["videos"], segments["videos_expected"]) == (3, 5)
+    assert (segments["intervals"], segments["intervals_expected"]) == (8, 11)
     assert result.card["clip"]["num_frames"] == 4
     assert result.card["files"]["videos_val.csv"]["sha256"]
     assert result.card["release"]["annotated"] == len(VIDEOS)
@@ -175,11 +133,12 @@ def test_a_model_that_knows_nothing_is_at_chance(archive):
 
 
 def test_a_random_model_is_near_chance(archive):
-    model = LinearDualEncoder(clip_spec=SPEC)
-    result = CrossTask(videos=archive).run(session_of(model))
-    for measure in result.measures:
-        assert abs(measure.value - measure.chance) < 0.45
-        assert measure.value < 1
+    benchmark = CrossTask(videos=archive, num_windows=1)
+    models = [LinearDualEncoder(clip_spec=SPEC, seed=seed) for seed in range(5)]
+    results = [benchmark.run(session_of(model)) for model in models]
+    for number, measure in enumerate(results[0].measures):
+        mean = sum(result.measures[number].value for result in results) / len(results)
+        assert mean == pytest.approx(measure.chance, abs=0.15)
 
 
 def test_the_table_of_steps_is_enough_for_the_segments(archive):
@@ -228,6 +187,27 @@ def test_a_video_too_short_for_its_steps_is_told(archive, tmp_path):
     reasons = {Path(item.path).stem: item.reason for item in result.coverage.missing}
     assert reasons["jello0"] == "its 2 s are too few for 3 steps in order"
     assert values_of(result) == {AVERAGE_RECALL: 1.0}
+
+
+def test_each_measure_counts_what_it_measured(archive, tmp_path):
+    shutil.copytree(archive / "videos", tmp_path / "videos")
+    write_planned_video(tmp_path / "videos" / JELLO / "jello0.mp4", 0, seconds=2)  # too short for 3 steps
+    result = CrossTask(videos=tmp_path, annotations=archive / "crosstask_release").run(
+        session_of(PlannedEncoder(TRUTH))
+    )
+    assert result.card["average_recall_of"]["videos"] == 2
+    assert result.card["segment_accuracy_of"]["videos"] == 3
+    assert (result.coverage.num_measured, result.coverage.num_expected) == (2, 6)
+
+
+def test_nothing_annotated_for_longer_than_a_moment_is_named(archive, tmp_path):
+    release = tmp_path / "crosstask_release"
+    shutil.copytree(archive / "crosstask_release", release)
+    (release / "videos_val.csv").write_text(f"{JELLO},jello1,http://tube\n")
+    (release / "annotations" / f"{JELLO}_jello1.csv").write_text("1,2,2\n")
+    benchmark = CrossTask(videos=archive, annotations=release, measure="average-recall")
+    with pytest.raises(NarravidError, match="none of 1 videos that were scored has an interval"):
+        benchmark.run(session_of(PlannedEncoder(TRUTH)))
 
 
 def test_a_step_that_a_video_has_lost_is_a_miss(archive, tmp_path):

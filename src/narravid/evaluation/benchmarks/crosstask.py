@@ -127,7 +127,8 @@ class CrossTask:
         self, session: EvaluationSession, data: CrossTaskData, found: list[FoundVideo], *, spec: ClipSpec
     ) -> CrossTaskFindings:
         model = session.pixel_dual_encoder()
-        findings = CrossTaskFindings(tuple(found))
+        listed = tuple(video for video in data.videos if video.annotations)
+        findings = CrossTaskFindings(listed, tuple(found))
         if self.measure != "segment-accuracy" and data.has_order:
             comparison = DualEncoderComparison(
                 model, similarity=self.similarity, text=self._text, dtype=session.dtype

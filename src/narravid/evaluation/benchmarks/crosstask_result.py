@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from narravid.errors import NarravidError
+from narravid.evaluation.benchmarks.crosstask_data import ListedVideo
 from narravid.evaluation.benchmarks.crosstask_examples import step_examples, timelines
 from narravid.evaluation.benchmarks.crosstask_scores import FoundVideo, JudgedSegment, ScoredVideo
 from narravid.evaluation.benchmarks.protocol_card import protocol_card
@@ -32,13 +34,15 @@ class CrossTaskFindings:
     """What was found out about the videos.
 
     Attributes:
-        videos: All whose file is there.
+        listed: All annotated videos, whether their files are there or not.
+        videos: Those whose file is there.
         scored: Those whose steps were placed.
         segments: The intervals that were judged.
         galleries: The steps from which an interval of each task's number chooses.
         reasons: What is wrong with a file, by its path.
     """
 
+    listed: tuple[ListedVideo, ...]
     videos: tuple[FoundVideo, ...]
     scored: list[ScoredVideo] = field(default_factory=list)
     segments: list[JudgedSegment] = field(default_factory=list)
@@ -78,13 +82,22 @@ def crosstask_result(
         card: What the numbers depend on.
 
     Returns:
-        The result.
+        The result. Its coverage counts the videos that every measure has as a whole; how much each measure
+        is about is on the card.
+
+    Raises:
+        NarravidError: If no annotated step can be measured.
     """
     parts = {
         AVERAGE_RECALL: list(_step_items(findings.scored)),
         SEGMENT_ACCURACY: list(_segment_items(findings)),
     }
     parts = {name: items for name, items in parts.items() if items}
+    if not parts:
+        raise NarravidError(
+            f"none of {len(findings.scored)} videos that were scored has an interval of a step longer "
+            f"than 0 s; see the annotations of {source}"
+        )
     best, worst = step_examples(findings.scored)
     bad = [MissingItem(path, reason) for path, reason in findings.reasons.items()]
     return BenchmarkResult(
@@ -103,7 +116,7 @@ def crosstask_result(
         coverage=Coverage(
             unit="videos",
             num_expected=len(findings.videos) + len(missing),
-            num_measured=len(findings.videos) - len({item.path for item in bad}),
+            num_measured=sum(video.path not in findings.reasons for video in findings.videos),
             missing=(*missing, *bad),
         ),
         published=PUBLISHED.get("crosstask", ()),
@@ -170,20 +183,26 @@ def _release_card(source: Path) -> dict[str, Any]:
 
 
 def _counts(findings: CrossTaskFindings) -> dict[str, Any]:
-    """How much each measure is about."""
+    """How much each measure is about, and how much there would be of it."""
     counts: dict[str, Any] = {"num_test_videos": len(findings.videos)}
+    steps_of = [{step for step, _ in video.annotations} for video in findings.listed]
+    expected = {"videos_expected": len(findings.listed)}
     if findings.scored:
         counts["average_recall_of"] = {
             "tasks": len({one.video.listed.task.task_id for one in findings.scored}),
             "videos": len(findings.scored),
+            **expected,
             "steps": sum(one.num_steps for one in findings.scored),
+            "steps_expected": sum(map(len, steps_of)),
             "steps_behind_the_end": sum(int(one.placed.is_lost.sum()) for one in findings.scored),
         }
     if findings.segments:
         counts["segment_accuracy_of"] = {
             "tasks": len({one.video.listed.task.task_id for one in findings.segments}),
             "videos": len({one.video.listed.name for one in findings.segments}),
+            **expected,
             "intervals": len(findings.segments),
+            "intervals_expected": sum(len(video.annotations) for video in findings.listed),
             "gallery_sizes": {task: len(texts) for task, texts in findings.galleries.items()},
         }
     return counts

@@ -15,6 +15,7 @@ from narravid.evaluation.benchmarks.protocol_card import protocol_card
 from narravid.evaluation.published import PUBLISHED
 from narravid.evaluation.result import BenchmarkResult, Coverage, Measure, MissingItem
 from narravid.evaluation.session import EvaluationSession
+from narravid.metrics import roc_auc
 from narravid.metrics.outcomes import Outcomes, statistic
 
 __all__ = ["htm_align_result"]
@@ -91,7 +92,8 @@ def _measures(view: AlignedView, seed: int) -> list[Measure]:
                 seed=seed,
             )
         )
-    if is_alignable.any() and not is_alignable.all():
         area = Outcomes("roc_auc", view.finite_scores(), tuple(units.tolist()), labels=is_alignable)
-        measures.append(Measure.of(f"ROC-AUC {view.name}", area, kind="share", chance=0.5, seed=seed))
+        reason = roc_auc(area.values, is_alignable).reason or ""
+        name = f"ROC-AUC {view.name}"
+        measures.append(Measure.of(name, area, kind="share", chance=0.5, seed=seed, reason=reason))
     return measures
