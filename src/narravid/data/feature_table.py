@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 from narravid.data.featured import FeatureTrack
 from narravid.errors import DecodeError
 
-__all__ = ["FeatureTable", "TableTracks"]
+__all__ = ["FeatureTable"]
 
 TABLE_NAME = "features"
 OLD_VERSIONS_KEPT = timedelta(minutes=10)
@@ -96,41 +95,39 @@ class FeatureTable:
         with self._lock:
             self._table.checkout_latest()
         rows = self._scan(["facts"], name).to_pylist()
-        return str(rows[0]["facts"]) if rows else None
+        return str(rows[-1]["facts"]) if rows else None
 
     def read(self, name: str) -> FeatureTrack:
-        """The features of a video.
+        """The features of a video; those written last, should two processes have written them at one moment.
 
         Raises:
-            DecodeError: If there are none of it.
+            DecodeError: If there are none of it, or the table cannot be read.
         """
         rows = self._scan(["facts", "features"], name)
         if not rows.num_rows:
             raise DecodeError(f"{self._folder}:{name}", "there are no features of it in the table")
+        rows = rows.slice(rows.num_rows - 1)
         values = rows["features"].combine_chunks().flatten().flatten().to_numpy(zero_copy_only=False)
         steps = torch.from_numpy(np.array(values).reshape(-1, self.dim))
         rate = json.loads(rows["facts"][0].as_py())["features_per_second"]
         return FeatureTrack(steps, float(rate))
 
-    def write(self, name: str, features: npt.NDArray[np.floating], facts: str, *, replace: bool) -> None:
-        """Keep the features of a video.
+    def write(self, name: str, features: npt.NDArray[np.floating], facts: str) -> None:
+        """Keep the features of a video, in the place of any that are there.
 
         Args:
             name: The video.
             features: (n, F) in the type of the table.
             facts: What is known of them, as JSON; at least `features_per_second`.
-            replace: Whether there may be some, which then give way.
         """
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
         lists = pa.ListArray.from_arrays([0, len(features)], vectors)
         schema = self._table.schema
         rows = pa.table({"name": [name], "facts": [facts], "features": lists}, schema=schema)
         with self._lock:
-            if replace:
-                merge = self._table.merge_insert("name").when_matched_update_all()
-                merge.when_not_matched_insert_all().execute(rows)
-            else:
-                self._table.add(rows)
+            self._table.checkout_latest()  # another process may have written it, or dropped our version
+            merge = self._table.merge_insert("name").when_matched_update_all()
+            merge.when_not_matched_insert_all().execute(rows)
             self._num_commits += 1
             if self._num_commits % COMMITS_PER_COMPACTION == 0:
                 self.compact()
@@ -142,27 +139,24 @@ class FeatureTable:
             self._table.optimize(cleanup_older_than=OLD_VERSIONS_KEPT)
 
     def _scan(self, columns: list[str], name: str | None) -> pa.Table:
+        """Rows in the order in which they were written; in the newest version where ours was dropped."""
+        try:
+            return self._scan_once(columns, name)
+        except (RuntimeError, OSError):  # another process joined the pieces and dropped what we had open
+            pass
+        try:
+            with self._lock:
+                self._table.checkout_latest()
+            return self._scan_once(columns, name)
+        except (RuntimeError, OSError, ValueError) as error:
+            reason = str(error).split("\n")[0]
+            raise DecodeError(self._folder, f"the table of features cannot be read: {reason}") from error
+
+    def _scan_once(self, columns: list[str], name: str | None) -> pa.Table:
         search = self._table.search()
         if name is not None:
             search = search.where("name = '" + name.replace("'", "''") + "'")
         return search.select(columns).to_arrow()
-
-
-class TableTracks:
-    """Reads the features of a video from one table per extractor; see `feature_files.FeatureTracks`.
-
-    Args:
-        tables: The extractors, in the order in which the model wants them; at least one.
-    """
-
-    def __init__(self, tables: Sequence[FeatureTable]) -> None:
-        if not tables:
-            raise ValueError("there must be a table of features at least")
-        self._tables = tuple(tables)
-
-    def read(self, name: str) -> tuple[FeatureTrack, ...]:
-        """The features of a video; see `feature_files.FeatureTracks.read`."""
-        return tuple(table.read(name) for table in self._tables)
 
 
 def _schema(dim: int, dtype: str) -> pa.Schema:

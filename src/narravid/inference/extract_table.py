@@ -64,7 +64,7 @@ class TableStore:
         name = self._name(item)
         kept = {key: value for key, value in facts.items() if key != "start_seconds"}
         said = json.dumps(kept, allow_nan=False)
-        self._table.write(name, features, said, replace=name in self._present)
+        self._table.write(name, features, said)
         self._present[name] = said
 
     def tidy_up(self, item: ListedVideo) -> None:
