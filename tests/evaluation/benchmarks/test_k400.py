@@ -64,6 +64,25 @@ def test_names_of_classes_need_no_training_table(archive, decoder, tmp_path):
     assert result.coverage.num_expected == 12
 
 
+def test_one_table_of_all_parts_is_parted_by_its_column(archive, decoder, tmp_path):
+    train, val = ((archive / f"{part}.csv").read_text() for part in ("train", "val"))
+    both = tmp_path / "both.csv"
+    both.write_text(train + val.removeprefix(HEADER))
+    session = session_of(ColourModel(), decoder)
+    result = Kinetics400(videos=archive / "videos", annotations=both, train_annotations=both).run(session)
+    assert result.card["splits"] == [{"name": "validation", "train": 6, "test": 12}]
+    assert result.card["solver"] == "lbfgs"
+    with pytest.raises(AnnotationError, match=r"train\.csv, field 'split': has only clips of training"):
+        Kinetics400ZeroShot(videos=archive / "videos", annotations=archive / "train.csv").run(session)
+    leaking = tmp_path / "leaking.csv"
+    leaking.write_text(train.replace(",train,", ",val,"))
+    benchmark = Kinetics400(
+        videos=archive / "videos", annotations=leaking, train_annotations=archive / "train.csv"
+    )
+    with pytest.raises(AnnotationError, match=r"lists train_0-000_000000_000010, which .*train\.csv has"):
+        benchmark.run(session)
+
+
 def test_tables_that_are_not_there_or_have_no_labels(archive, decoder, tmp_path):
     session = session_of(ColourModel(), decoder)
     with pytest.raises(AnnotationError, match=r"no train\.csv or .*--train-annotations"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from coloured_actions import COLOURS, ColourModel, session_of, values, write_plain_video
+from coloured_actions import COLOURS, ColourConfig, ColourModel, session_of, values, write_plain_video
 from narravid.bad_items import TooManyBadItemsError
 from narravid.errors import AnnotationError, CheckpointError, ConfigError, NarravidError
 from narravid.evaluation.benchmarks.action_classifiers import Ucf101Finetuned
@@ -63,7 +64,7 @@ def test_a_model_that_sees_colours_misses_only_the_planted_one(archive, decoder)
     assert top1.low <= 8 / 9 <= top1.high == 1
     assert top1.outcomes.units[0] == "PaintRed/v_PaintRed_g04_c01"  # as the list has it
     assert set(top1.outcomes.groups) == {"split 1", "split 2", "split 3"}
-    assert (result.coverage.num_measured, result.coverage.num_expected) == (12, 12)
+    assert (result.coverage.num_measured, result.coverage.num_expected) == (9, 9)
     assert [example.title for example in result.worst] == ["PaintRed, taken for ShowGreen"]
     assert result.worst[0].shown[0].path.endswith("PaintRed/v_PaintRed_g04_c01.avi")
     assert len(result.best) == 8
@@ -88,7 +89,9 @@ def test_windows_are_at_the_native_rate_and_mirrored_where_asked(archive, decode
     )
     windows = torch.cat(model.seen)
     assert windows.shape == (2 * 12 * 3, 3, 4, 8, 8)  # 8 to 14 frames: three different windows of each
-    assert torch.equal(windows[:36].flip(-1), windows[36:])
+    # First the three videos to judge by, then those to learn from, of each the mirrored windows behind.
+    assert torch.equal(windows[:9].flip(-1), windows[9:18])
+    assert torch.equal(windows[18:45].flip(-1), windows[45:])
 
 
 def test_random_features_are_at_chance(tmp_path, decoder):
@@ -114,11 +117,20 @@ def test_missing_and_broken_videos_are_told_and_not_fatal(tmp_path, decoder):
         benchmark.run(session_of(ColourModel(), decoder, max_bad_share=0.05))
     result = benchmark.run(session_of(ColourModel(), decoder, max_bad_share=0.5))
     assert result.measures[0].value == pytest.approx(1 / 2)  # the planted one and a blue one are left
-    assert (result.coverage.num_measured, result.coverage.num_expected) == (10, 12)
+    assert (result.coverage.num_measured, result.coverage.num_expected) == (2, 3)
     missing = {Path(item.path).name: item.reason for item in result.coverage.missing}
-    assert missing["v_ShowGreen_g04_c01"] == "no such file"
-    assert set(missing) == {"v_ShowGreen_g04_c01", "v_WearBlue_g01_c01.avi"}
-    assert result.card["fits"][0]["train_videos"] == 8
+    assert missing == {"v_ShowGreen_g04_c01": "no such file"}
+    (fit,) = result.card["fits"]
+    assert (fit["train_videos"], fit["missing_train_videos"]) == (8, 1)
+    assert list(fit["first_missing"]) == ["WearBlue/v_WearBlue_g01_c01"]
+
+
+def test_the_share_of_bad_videos_is_that_of_each_part(tmp_path, decoder):
+    """One of three test videos is more than a fifth, however many are learnt from."""
+    folder = write_archive(tmp_path / "videos")
+    (folder / "WearBlue/v_WearBlue_g04_c01.avi").write_bytes(b"no video at all")
+    with pytest.raises(TooManyBadItemsError):
+        Ucf101(videos=folder, splits=(1,)).run(session_of(ColourModel(), decoder, max_bad_share=0.2))
 
 
 def test_an_empty_archive_and_absent_lists(tmp_path, decoder):
@@ -128,8 +140,14 @@ def test_an_empty_archive_and_absent_lists(tmp_path, decoder):
     ):
         Ucf101(videos=tmp_path).run(session)
     (tmp_path / "ucf.csv").write_text("video_id,label,split1,split2,split3\nA/v_A_g01_c01.mp4,1,1,2,1\n")
-    with pytest.raises(NarravidError, match=r"none of the 1 videos to learn from \(split 1\)"):
+    with pytest.raises(AnnotationError, match=r"ucf\.csv: has no video to judge by in split 1"):
         Ucf101(videos=tmp_path).run(session)
+    rows = "".join(f"A/v_A_g0{n}_c01.mp4,1,{n},{n},{n}\nB/v_B_g0{n}_c01.mp4,2,{n},{n},{n}\n" for n in (1, 2))
+    (tmp_path / "ucf.csv").write_text(f"video_id,label,split1,split2,split3\n{rows}")
+    with pytest.raises(NarravidError, match=r"none of the 2 videos to learn from \(split 1\)"):
+        Ucf101(videos=tmp_path).run(session)
+    with pytest.raises(NarravidError, match=r"none of the 2 videos to judge by \(split 1\)"):
+        Ucf101ZeroShot(videos=tmp_path).run(session)
     with pytest.raises(ValueError, match="splits must be different ones of 1, 2 and 3"):
         Ucf101(videos=tmp_path, splits=(1, 1))
 
@@ -174,6 +192,18 @@ def test_a_model_of_so_many_frames_is_told_how_to_be_probed(archive, decoder):
     assert result.measures[0].value == pytest.approx(2 / 3)
 
 
+class LargeModel(ColourModel):
+    """Too large for its device."""
+
+    def video_features(self, clips):
+        raise torch.OutOfMemoryError("no memory left")
+
+
+def test_a_device_without_memory_is_not_taken_for_a_model_of_so_many_frames(archive, decoder):
+    with pytest.raises(torch.OutOfMemoryError):
+        Ucf101(videos=archive, splits=(1,)).run(session_of(LargeModel(), decoder))
+
+
 def test_a_second_run_decodes_nothing(archive, tmp_path):
     benchmark = Ucf101(videos=archive, splits=(1,))
     with EmbeddingCache(tmp_path / "cache") as cache:
@@ -184,6 +214,101 @@ def test_a_second_run_decodes_nothing(archive, tmp_path):
             again = benchmark.run(session_of(model, decoder, cache=cache))
     assert not any(clips.any() for clips in model.seen)  # but for a black window, to see what it takes
     assert values(again.measures) == values(first.measures)
+
+
+def test_too_much_for_liblinear_is_told_before_anything_is_decoded(archive):
+    benchmark = Ucf101(videos=archive, splits=(1,), num_windows=50_000_000)
+    with NeverDecoding() as decoder, pytest.raises(NarravidError, match="--solver lbfgs"):
+        benchmark.run(session_of(ColourModel(), decoder))
+
+
+def test_parts_that_cannot_be_judged_are_told_before_anything_is_decoded(archive, tmp_path):
+    header, *rows = (archive.parent / "ucf.csv").read_text().splitlines()
+    table = tmp_path / "ucf.csv"
+    with NeverDecoding() as decoder:
+        session = session_of(ColourModel(), decoder)
+        no_test = [row.rsplit(",", 1)[0] + ",1" for row in rows]
+        table.write_text("\n".join([header, *no_test]))
+        for benchmark in (Ucf101, Ucf101ZeroShot):
+            with pytest.raises(AnnotationError, match=r"ucf\.csv: has no video to judge by in split 3"):
+                benchmark(videos=archive, annotations=table).run(session)
+        with pytest.raises(AnnotationError, match="has no video to judge by in split 3"):
+            Ucf101Finetuned(videos=archive, annotations=table, split=3).run(session)
+        one_class = [row for row in rows if row.startswith("PaintRed") or row.endswith("2")]
+        table.write_text("\n".join([header, *one_class]))
+        with pytest.raises(AnnotationError, match="has training videos of 1 class in split 3"):
+            Ucf101(videos=archive, annotations=table, splits=(3,)).run(session)
+
+
+class NamedModel(ColourModel):
+    """A classifier that knows which class each of its scores is."""
+
+    def __init__(self, names, classes):
+        super().__init__(classes=classes)
+        self.config = NamedConfig(len(classes), class_names=tuple(names))
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedConfig(ColourConfig):
+    """With names."""
+
+    class_names: tuple[str, ...] = ()
+
+
+def test_classes_are_found_by_their_names(archive, decoder):
+    model = NamedModel(["WearBlue", "PaintRed", "ShowGreen"], ["blue", "red", "green"])
+    benchmark = Ucf101Finetuned(videos=archive, temporal_crops=1, spatial_crops=1)
+    result = benchmark.run(session_of(model, decoder))
+    assert result.measures[0].value == pytest.approx(2 / 3)
+    assert result.card["models"]["split 1"]["classes_matched"] == "by name"
+    unnamed = benchmark.run(session_of(ColourModel(), decoder)).card["models"]["split 1"]
+    assert unnamed["classes_matched"] == "by number, as the model does not know their names"
+    other = NamedModel(["WearBlue", "PaintRed", "Archery"], ["blue", "red", "green"])
+    with pytest.raises(CheckpointError, match=r"does not know 1 of the 3 classes of .*ucf\.csv.*'ShowGreen'"):
+        benchmark.run(session_of(other, decoder))
+
+
+def test_published_numbers_say_over_how_many_splits_they_are(archive, decoder):
+    notes = [
+        {
+            row.note
+            for row in Ucf101(videos=archive, splits=splits).run(session_of(ColourModel(), decoder)).published
+        }
+        for splits in ((1, 2, 3), (1,))
+    ]
+    assert notes == [{""}, {"mean of three splits"}]
+
+
+def write_list(path: Path) -> Path:
+    """Split 1 as CPD's list."""
+    entries = {
+        f"v_{label}_g{group:02}_c01": {
+            "subset": "validation" if group == NUM_GROUPS else "training",
+            "annotations": {"label": label},
+        }
+        for label in CLASSES
+        for group in range(1, NUM_GROUPS + 1)
+    }
+    path.write_text(json.dumps({"labels": list(CLASSES), "database": entries}))
+    return path
+
+
+def test_a_list_of_one_split_is_that_split_alone(archive, decoder, tmp_path):
+    source = write_list(tmp_path / "ucf101_01.json")
+    session = session_of(ColourModel(), decoder)
+    given = {"videos": archive, "annotations": source}
+    result = Ucf101(**given, splits=(1,)).run(session)
+    assert result.title == "UCF101, the split of ucf101_01.json"
+    assert values(result.measures)["top-1"] == pytest.approx(2 / 3)
+    with pytest.raises(AnnotationError, match="holds one split; ask for that one by --splits"):
+        Ucf101(**given).run(session)
+    with pytest.raises(AnnotationError, match="is split 1 by its name, and split 2 is asked for"):
+        Ucf101ZeroShot(**given, splits=(2,)).run(session)
+    with pytest.raises(AnnotationError, match="holds one split; leave out --models-of-splits-2-and-3"):
+        Ucf101Finetuned(**given, models_of_splits_2_and_3=("a", "b")).run(session)
+    source.write_text(json.dumps({"labels": list(CLASSES), "database": {}}))
+    with pytest.raises(AnnotationError, match=r"ucf101_01\.json.*lists no video"):
+        Ucf101(**given, splits=(1,)).run(session)
 
 
 @pytest.mark.parametrize("spatial_crops", [1, 3])
@@ -221,7 +346,10 @@ def test_the_mean_of_three_classifiers(archive, decoder, tmp_path):
     by_split = [values(result.further[f"split {number}"])["top-1"] for number in (1, 2, 3)]
     assert by_split[0] == pytest.approx(2 / 3)
     assert result.measures[0].value == pytest.approx(sum(by_split) / 3)
-    assert [card["model"] for card in result.card["models"].values()] == ["planted", *names]
+    cards = list(result.card["models"].values())
+    assert [card["model"] for card in cards] == ["planted", *names]
+    assert [card["size_pixels"] for card in cards] == [8, 32, 32]  # each as it wants to see clips
+    assert "size_pixels" not in result.card
 
 
 def test_wrong_numbers_of_models_and_classes_are_refused(archive, decoder):

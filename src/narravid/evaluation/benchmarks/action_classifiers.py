@@ -52,6 +52,7 @@ class _PublishedFinetuned(ClassifierProtocol):
             videos=self.videos,
             annotations=self.annotations,
             splits=(1, 2, 3) if self.models_of_splits_2_and_3 else (self.split,),
+            remedy="leave out --models-of-splits-2-and-3",
         )
         return classifier_result(session, self, actions, models=self.models_of_splits_2_and_3, data=data)
 
@@ -96,7 +97,8 @@ class OwnClassifier(ClassifierProtocol):
 
     Attributes:
         labels: CSV file `video_path,label,split[,start_seconds,end_seconds]`; split is train or test, paths
-            start at its folder. Its classes by name must be those of the model.
+            start at its folder. Where the model knows the names of its classes, those of the list must be
+            among them; else they must be as many, and are numbered by name.
     """
 
     name: ClassVar[str] = "classify"
@@ -106,4 +108,4 @@ class OwnClassifier(ClassifierProtocol):
     def run(self, session: EvaluationSession) -> BenchmarkResult:
         """Measure the session's model; see `Benchmark.run`."""
         actions, data = find_own(self.labels, self.name)
-        return classifier_result(session, self, actions, models=(), data=data)
+        return classifier_result(session, self, actions, models=(), data=data, has_all_classes=False)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from narravid.data.annotations.action_splits import classes_of, read_hmdb51_splits, read_ucf101_splits
+from narravid.data.annotations.action_splits import (
+    classes_of,
+    in_class_order,
+    read_hmdb51_splits,
+    read_ucf101_splits,
+)
 from narravid.data.annotations.cpd_lists import read_cpd_list
 from narravid.data.annotations.kinetics import KineticsClip, read_kinetics
 from narravid.data.annotations.video_places import HasPlaces, locate_videos
 from narravid.data.labelled import read_labels_csv
 from narravid.errors import AnnotationError, NarravidError
 from narravid.evaluation.windows import WindowItem
+from narravid.types import Span
 
 __all__ = [
     "ActionSet",
@@ -64,12 +71,49 @@ class ActionSet:
     splits: tuple[ActionSplit, ...]
     absent: Mapping[int, str]
 
-    def require(self, numbers: Sequence[int], *, purpose: str, folder: Path) -> None:
-        """Make sure that some of these items are there.
+    def check(self, source: Path, *, folder: Path, learns: bool) -> None:
+        """Make sure, before anything is decoded, that every split can be judged.
+
+        Args:
+            source: The list; named in errors.
+            folder: Of the videos; named in errors.
+            learns: Whether something is learnt from the training videos, of at least two classes.
 
         Raises:
-            NarravidError: If none is; says where the first should lie.
+            AnnotationError: If the list has nothing to judge by or to learn from in a split, or the same
+                video in both parts of one.
+            NarravidError: If none of the files is there; says where the first should lie.
         """
+        for split in self.splits:
+            if not split.test:
+                raise AnnotationError(source, f"has no video to judge by in {split.name}")
+            if learns:
+                self._check_training(split, source, folder)
+            self._require(split.test, purpose=f"judge by ({split.name})", folder=folder)
+
+    def _check_training(self, split: ActionSplit, source: Path, folder: Path) -> None:
+        listed = {self.classes[number] for number in split.train}
+        if len(listed) < 2:
+            found = "1 class" if listed else "no class"
+            raise AnnotationError(
+                source, f"has training videos of {found} in {split.name}; a probe needs those of two"
+            )
+        judged: dict[str, set[Span | None]] = {}
+        for number in split.test:
+            judged.setdefault(self._file(number), set()).add(self.items[number].span)
+        for number in split.train:
+            spans, span = judged.get(self._file(number), set()), self.items[number].span
+            # The same part of a video, or the whole of it on one side.
+            if span in spans or None in spans or (span is None and spans):
+                raise AnnotationError(
+                    source, f"has {self.names[number]} in both parts of {split.name}, training and test"
+                )
+        self._require(split.train, purpose=f"learn from ({split.name})", folder=folder)
+
+    def _file(self, number: int) -> str:
+        return os.path.normpath(self.items[number].path)
+
+    def _require(self, numbers: Sequence[int], *, purpose: str, folder: Path) -> None:
         if not numbers or any(number not in self.absent for number in numbers):
             return
         first = numbers[0]
@@ -88,16 +132,20 @@ def read_published_set(
         dataset: Which of the two.
         annotations: The CSV table or the JSON list.
         videos: Folder of the videos, in folders of their classes or not.
-        splits: Which of the table's splits; a JSON list is one split by itself.
+        splits: Which of the table's splits; for a JSON list, which is one split by itself, exactly one.
 
     Returns:
         The videos that at least one of the splits uses.
 
     Raises:
-        AnnotationError: If the file has a fault or lists no video to judge by.
+        AnnotationError: If the file has a fault, lists no video, or holds one split where more are asked for.
     """
     if annotations.suffix.lower() == ".json":
+        if len(splits) != 1:
+            raise AnnotationError(annotations, f"holds one split, and {len(splits)} are asked for")
         listed = read_cpd_list(annotations)
+        if not listed.videos:
+            raise AnnotationError(annotations, "lists no video", field="database")
         parts = [["train" if video.subset == "train" else "test"] for video in listed.videos]
         names, labels, classes = [annotations.stem], listed.labels, [video.label for video in listed.videos]
         return _located(listed.videos, videos, labels=labels, classes=classes, parts=parts, names=names)
@@ -120,6 +168,9 @@ def read_published_set(
 def read_kinetics_set(train: Path | None, test: Path, videos: Path) -> ActionSet:
     """Kinetics, its training table and the one to judge by.
 
+    Of the training table those clips are taken that it calls training, of the other one those of validation
+    or, where it has none, of test: both may be one table of all parts.
+
     Args:
         train: Table of the videos to learn from; None where nothing is learnt.
         test: Table of the videos to judge by.
@@ -130,26 +181,43 @@ def read_kinetics_set(train: Path | None, test: Path, videos: Path) -> ActionSet
         One split; clips whose label is kept back are left out.
 
     Raises:
-        AnnotationError: If a file has a fault or a clip of `test` no label.
+        AnnotationError: If a file has a fault or no labelled clip of its part, or a clip is in both parts.
     """
-    tables: dict[str, tuple[KineticsClip, ...]] = {
-        "train": () if train is None else read_kinetics(train),
-        "test": read_kinetics(test),
-    }
-    if not any(clip.label for clip in tables["test"]):
-        raise AnnotationError(test, "has no clip with a label to judge by", field="label")
-    listed = [
-        (part, clip, clip.label) for part, clips in tables.items() for clip in clips if clip.label is not None
-    ]
+    judged = _kinetics_part(test, "test")
+    subset = judged[0][0].subset
+    learnt = () if train is None else _kinetics_part(train, "train")
+    to_learn_from = {(clip.video_id, clip.span) for clip, _ in learnt}
+    for clip, _ in judged:
+        if (clip.video_id, clip.span) in to_learn_from:
+            raise AnnotationError(
+                test, f"lists {clip.places[-1]}, which {train} has among the training clips"
+            )
+    tables = {"train": learnt, "test": judged}
+    listed = [(part, clip, label) for part, clips in tables.items() for clip, label in clips]
     placed = [_KineticsPlaces(part, clip) for part, clip, _ in listed]
     return _located(
         placed,
         videos,
-        labels=tuple(sorted({label for _, _, label in listed})),
+        labels=in_class_order(label for _, _, label in listed),
         classes=[label for _, _, label in listed],
         parts=[[part] for part, _, _ in listed],
-        names=["validation"],
+        names=[subset],
     )
+
+
+def _kinetics_part(path: Path, part: Literal["train", "test"]) -> tuple[tuple[KineticsClip, str], ...]:
+    """The clips of a table that are for this part and have a label; validation goes before test."""
+    clips = read_kinetics(path)
+    subset = "validation" if any(clip.subset == "validation" for clip in clips) else "test"
+    wanted = [clip for clip in clips if clip.subset == ("train" if part == "train" else subset)]
+    labelled = tuple((clip, clip.label) for clip in wanted if clip.label is not None)
+    if not wanted:
+        other = "none of training" if part == "train" else "only clips of training"
+        raise AnnotationError(path, f"has {other}", field="split")
+    if not labelled:
+        purpose = "learn from" if part == "train" else "judge by"
+        raise AnnotationError(path, f"has no clip with a label to {purpose}", field="label")
+    return labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +250,7 @@ def read_own_set(path: Path) -> ActionSet:
     return ActionSet(
         labels=listed.labels,
         items=tuple(WindowItem(str(clip.path), clip.span) for clip in clips),
-        names=tuple(str(clip.path) for clip in clips),
+        names=tuple(Path(os.path.relpath(clip.path, path.parent)).as_posix() for clip in clips),
         classes=tuple(clip.label for clip in clips),
         splits=(ActionSplit(path.stem, tuple(range(num_train)), tuple(range(num_train, len(clips)))),),
         absent={},

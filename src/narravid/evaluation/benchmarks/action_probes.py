@@ -18,6 +18,7 @@ from narravid.evaluation.benchmarks.action_sources import (
     find_published,
 )
 from narravid.evaluation.benchmarks.probing import ProbeProtocol, probe_result
+from narravid.evaluation.probe_solvers import Solver
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
 
@@ -91,6 +92,8 @@ class Kinetics400(ProbeProtocol):
         annotations: Table of validation, `label,youtube_id,time_start,time_end,split`; looked for under its
             published names in the videos' folder and beside it when absent.
         train_annotations: Table of the training videos, likewise.
+        solver: What fits the probe: the whole training part is more than liblinear takes (2**31 numbers, some
+            32 bytes for each); lbfgs finds the same minimum in little more than the features themselves.
     """
 
     name: ClassVar[str] = "k400"
@@ -98,6 +101,7 @@ class Kinetics400(ProbeProtocol):
     videos: Path
     annotations: Path | None = None
     train_annotations: Path | None = None
+    solver: Solver = "lbfgs"
 
     def run(self, session: EvaluationSession) -> BenchmarkResult:
         """Measure the session's model; see `Benchmark.run`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from narravid.evaluation.benchmarks.action_vectors import action_coverage
 from narravid.evaluation.benchmarks.protocol_card import protocol_card
 from narravid.evaluation.pictures import confusion_matrix
 from narravid.evaluation.published import PUBLISHED
-from narravid.evaluation.result import BenchmarkResult, Measure
+from narravid.evaluation.result import BenchmarkResult, Measure, PublishedRow
 from narravid.evaluation.session import EvaluationSession
 
 __all__ = ["ActionData", "Judged", "action_result"]
 
 NUM_EXAMPLES = 8
+NUMBERS = {1: "one", 3: "three"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,27 @@ class ActionData:
         title: Its name for people.
         files: Annotation files by what they are.
         folder: Where the videos lie.
+        num_published_splits: Over how many splits published numbers are means.
     """
 
     benchmark: str
     title: str
     files: Mapping[str, Path]
     folder: Path
+    num_published_splits: int = 1
+
+    @property
+    def source(self) -> Path:
+        """The list of what is judged."""
+        return next(iter(self.files.values()))
+
+    def published(self, num_splits: int) -> tuple[PublishedRow, ...]:
+        """What papers report, beside a result on so many splits."""
+        rows = PUBLISHED.get(self.benchmark, ())
+        if num_splits == self.num_published_splits:
+            return rows
+        said = f"mean of {NUMBERS[self.num_published_splits]} splits"
+        return tuple(replace(row, note=f"{row.note}; {said}" if row.note else said) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +67,20 @@ class Judged:
     Attributes:
         splits: The scores of each split's test.
         reasons: Why videos could not be used, by their numbers.
-        wanted: All videos that were asked for.
+        wanted: All test videos.
+
+    Raises:
+        NarravidError: If a split has no video that could be judged.
     """
 
     splits: tuple[SplitScores, ...]
     reasons: dict[int, str]
     wanted: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for split in self.splits:
+            if not split.numbers:
+                raise NarravidError(f"none of the test videos of {split.name} could be read")
 
 
 def action_result(
@@ -66,6 +90,7 @@ def action_result(
     *,
     data: ActionData,
     card: Mapping[str, Any],
+    measures: tuple[Measure, ...] | None = None,
     further: Mapping[str, tuple[Measure, ...]] | None = None,
 ) -> BenchmarkResult:
     """Put together everything that is to be told.
@@ -76,18 +101,14 @@ def action_result(
         judged: Their scores.
         data: What the result is about.
         card: What the scores depend on.
+        measures: The main ones, where they are known already.
         further: Measures to be told apart from the main ones, such as baselines.
 
     Returns:
         The result.
-
-    Raises:
-        NarravidError: If a split has no video that could be judged.
     """
-    for split in judged.splits:
-        if not split.numbers:
-            raise NarravidError(f"{data.benchmark}: none of the test videos of {split.name} could be read")
-    measures = action_measures(actions, judged.splits, seed=session.seed)
+    if measures is None:
+        measures = action_measures(actions, judged.splits, seed=session.seed)
     by_split = {
         split.name: action_measures(actions, [split], seed=session.seed)
         for split in judged.splits
@@ -110,8 +131,8 @@ def action_result(
             ],
             **card,
         ),
-        coverage=action_coverage(actions, judged.reasons, numbers=judged.wanted, unit="videos"),
-        published=PUBLISHED.get(data.benchmark, ()),
+        coverage=action_coverage(actions, judged.reasons, numbers=judged.wanted, unit="test videos"),
+        published=data.published(len(judged.splits)),
         plots={"confusions": confusion_matrix(confusions(actions, judged.splits), labels=actions.labels)},
         best=best,
         worst=worst,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from narravid.errors import AnnotationError
 from narravid.evaluation.benchmarks.action_lists import (
     ActionSet,
     Dataset,
@@ -34,20 +35,51 @@ KINETICS_TRAIN = ("train.csv", "kinetics_train.csv", "kinetics400_train.csv")
 
 
 def find_published(
-    dataset: Dataset, benchmark: str, *, videos: Path, annotations: Path | None, splits: tuple[Split, ...]
+    dataset: Dataset,
+    benchmark: str,
+    *,
+    videos: Path,
+    annotations: Path | None,
+    splits: tuple[Split, ...],
+    remedy: str = "ask for that one by --splits",
 ) -> tuple[ActionSet, ActionData]:
     """UCF101 or HMDB51 by these splits, from the table of three or from CPD's list of one.
 
+    Args:
+        dataset: Which of the two.
+        benchmark: Name of the benchmark.
+        videos: Folder of the videos.
+        annotations: The list; looked for when None.
+        splits: Which splits.
+        remedy: What to do where the list holds one split and more are asked for.
+
     Raises:
-        AnnotationError: If the list is not found or has a fault.
+        AnnotationError: If the list is not found, has a fault, or does not hold these splits.
     """
     names = TABLES[dataset]
     if len(splits) == 1:
         names = (*names, CPD_LISTS[dataset].format(splits[0]))
     source = find_annotations(annotations, names, videos=videos)
-    title = f"{TITLES[dataset]}, {_said(splits)}"
-    data = ActionData(benchmark, title, {"annotations": source}, videos)
+    said = _said(splits)
+    if source.suffix.lower() == ".json":
+        _check_list(source, splits, remedy, dataset=dataset)
+        said = f"the split of {source.name}"
+    title = f"{TITLES[dataset]}, {said}"
+    data = ActionData(benchmark, title, {"annotations": source}, videos, num_published_splits=3)
     return read_published_set(dataset, source, videos, splits=splits), data
+
+
+def _check_list(source: Path, splits: tuple[Split, ...], remedy: str, *, dataset: Dataset) -> None:
+    """Refuse a list of one split where others are asked for, as far as its name tells."""
+    if len(splits) > 1:
+        raise AnnotationError(
+            source, f"holds one split; {remedy}, or give the table of three as --annotations"
+        )
+    for number in (1, 2, 3):
+        if source.name == CPD_LISTS[dataset].format(number) and number not in splits:
+            raise AnnotationError(
+                source, f"is split {number} by its name, and split {splits[0]} is asked for"
+            )
 
 
 def find_kinetics(

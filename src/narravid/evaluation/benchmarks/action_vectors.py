@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +38,33 @@ class ActionVectors:
         """Those of some items that could be read."""
         return tuple(number for number in numbers if number in self.vectors)
 
+    def stacked(self, numbers: Sequence[int], *, needed: Container[int]) -> FloatArray:
+        """(n, F) all windows of some items that could be read, one item after the other.
+
+        Args:
+            numbers: The items.
+            needed: Those of them whose vectors are kept; the others go as they are copied, so that large sets
+                are not in memory twice.
+        """
+        if not numbers:
+            return np.zeros((0, 1), dtype=np.float32)
+        shapes = [self.vectors[number].shape for number in numbers]
+        rows = np.empty((sum(count for count, _ in shapes), shapes[0][1]), dtype=np.float32)
+        start = 0
+        for number, (count, _) in zip(numbers, shapes, strict=True):
+            rows[start : start + count] = self.vectors[number]
+            start += count
+            if number not in needed:
+                del self.vectors[number]
+        return rows
+
     def means(self, numbers: Sequence[int]) -> npt.NDArray[np.float64]:
         """(V, F) mean over the windows of each of some items that could be read."""
+        dim = next(iter(self.vectors.values())).shape[1] if self.vectors else 0
         rows = [
             np.average(self.vectors[n].astype(np.float64), axis=0, weights=self.counts[n]) for n in numbers
         ]
-        return np.stack(rows)
+        return np.stack(rows) if rows else np.zeros((0, dim))
 
 
 def encode_actions(
@@ -71,7 +92,10 @@ def encode_actions(
     Raises:
         TooManyBadItemsError: If more of them are unreadable than the session allows.
         NarravidError: If nothing can be read.
+        ValueError: If there is no item.
     """
+    if not numbers:
+        raise ValueError("there is no item to encode")
     there = [number for number in dict.fromkeys(numbers) if number not in actions.absent]
     items = [actions.items[number] for number in there]
     parts: dict[int, list[FloatArray]] = {number: [] for number in there}
@@ -94,17 +118,32 @@ def encode_actions(
             else:
                 parts[number].append(vectors)
                 counts[number].append(rule.counts(items[place]))
-    good = [number for number in there if number not in reasons]
+    return _gathered(parts, counts, reasons, actions)
+
+
+def _gathered(
+    parts: dict[int, list[FloatArray]],
+    counts: dict[int, list[npt.NDArray[np.int64]]],
+    reasons: dict[int, str],
+    actions: ActionSet,
+) -> ActionVectors:
+    """What all rules found in the items that every one could read."""
+    good = [number for number in parts if number not in reasons]
     if not good:
         number, reason = next(iter(reasons.items()))
         raise NarravidError(
             f"none of {len(reasons)} videos could be read; {actions.items[number].path}: {reason}"
         )
     return ActionVectors(
-        {number: np.concatenate(parts[number]) for number in good},
+        {number: _joined(parts[number]) for number in good},
         {number: np.concatenate(counts[number]) for number in good},
         reasons,
     )
+
+
+def _joined(parts: list[FloatArray]) -> FloatArray:
+    """All rows; those of one rule alone are not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def action_coverage(

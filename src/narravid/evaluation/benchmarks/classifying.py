@@ -14,9 +14,12 @@ from narravid.evaluation.benchmarks.action_vectors import encode_actions
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
 from narravid.models.hub import load
+from narravid.protocols import Model
 from narravid.types import ClipSpec
 
-__all__ = ["ClassifierProtocol", "classifier_result"]
+__all__ = ["ClassifierProtocol", "class_names_of", "classifier_result"]
+
+SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ def classifier_result(
     *,
     models: tuple[str, ...],
     data: ActionData,
+    has_all_classes: bool = True,
 ) -> BenchmarkResult:
     """Judge a classifier for each split.
 
@@ -58,11 +62,14 @@ def classifier_result(
         actions: Videos, classes and splits.
         models: The models of the other splits, as for `hub.load`.
         data: What the result is about.
+        has_all_classes: Whether the videos show all classes that a model may know. Where they need not, a
+            model that knows its classes by name may know others too, which then are wrong answers.
 
     Returns:
         The result: the mean over the splits.
 
     Raises:
+        AnnotationError: If a split has nothing to judge by.
         CheckpointError: If a model scores no classes, or others than those of the data set.
         TooManyBadItemsError: If more videos are unreadable than the session allows.
         NarravidError: If no video of a split can be read.
@@ -70,27 +77,29 @@ def classifier_result(
     """
     if len(models) + 1 != len(actions.splits):
         raise ValueError(f"there are {len(models) + 1} models for {len(actions.splits)} splits")
-    for split in actions.splits:
-        actions.require(split.test, purpose=f"judge by ({split.name})", folder=data.folder)
+    actions.check(data.source, folder=data.folder, learns=False)
+    known = class_names_of(session.model)
+    if known and not has_all_classes:
+        actions = _among(actions, known, session.model_name, data)
     splits, cards = [], []
     reasons: dict[int, str] = {}
     for number, split in enumerate(actions.splits):
         own = session if number == 0 else _session_of(session, models[number - 1])
         encoder = own.clip_encoder("logits")
-        if encoder.dim != len(actions.labels):
-            raise CheckpointError(
-                own.model_name,
-                f"scores {encoder.dim} classes, and {data.title} has {len(actions.labels)}",
-            )
+        columns = _columns(own, encoder.dim, actions, data)
         rule = protocol.rule(encoder.clip_spec)
         found = encode_actions(own, encoder, actions, numbers=split.test, rules=[rule])
         test = found.usable(split.test)
-        splits.append(SplitScores(split.name, test, found.means(test)))
+        splits.append(SplitScores(split.name, test, found.means(test)[:, columns]))
         reasons |= found.reasons
-        cards.append(_model_card(own, encoder.clip_spec))
+        cards.append(_model_card(own, encoder.clip_spec) | {"rule": rule.describe()})
     wanted = tuple(number for split in actions.splits for number in split.test)
+    rules = [card.pop("rule") for card in cards]
+    if any(rule != rules[0] for rule in rules):  # then each model has its own
+        cards = [card | rule for card, rule in zip(cards, rules, strict=True)]
+        rules = [{}]
     card = {
-        **protocol.rule(session.clip_encoder("logits").clip_spec).describe(),
+        **rules[0],
         "models": {split.name: card for split, card in zip(actions.splits, cards, strict=True)},
         "video_score": "mean of the raw class scores of all crops",
     }
@@ -101,8 +110,52 @@ def _session_of(session: EvaluationSession, name: str) -> EvaluationSession:
     return replace(session, model=load(name, device=session.device), model_name=name)
 
 
+def class_names_of(model: Model) -> tuple[str, ...]:
+    """Names of the classes of a classifier in the order of its scores; empty where it does not know them."""
+    names: tuple[str, ...] = getattr(model.config, "class_names", ())
+    return names
+
+
+def _among(actions: ActionSet, known: tuple[str, ...], model_name: str, data: ActionData) -> ActionSet:
+    """The same videos, each of one of the classes that a model knows."""
+    _refuse_strange(actions.labels, known, model_name, data)
+    numbers = {label: number for number, label in enumerate(known)}
+    return replace(
+        actions, labels=known, classes=tuple(numbers[actions.labels[label]] for label in actions.classes)
+    )
+
+
+def _columns(session: EvaluationSession, num_scores: int, actions: ActionSet, data: ActionData) -> list[int]:
+    """Which of a model's scores belongs to each class: by name, or by number where it knows no names."""
+    if num_scores != len(actions.labels):
+        raise CheckpointError(
+            session.model_name, f"scores {num_scores} classes, and {data.title} has {len(actions.labels)}"
+        )
+    known = class_names_of(session.model)
+    if not known:
+        return list(range(num_scores))
+    _refuse_strange(actions.labels, known, session.model_name, data)
+    return [known.index(label) for label in actions.labels]
+
+
+def _refuse_strange(
+    labels: tuple[str, ...], known: tuple[str, ...], model_name: str, data: ActionData
+) -> None:
+    strange = [label for label in labels if label not in known]
+    if strange:
+        raise CheckpointError(
+            model_name,
+            f"does not know {len(strange)} of the {len(labels)} classes of {data.source}, the first is "
+            f"{strange[0]!r}; its own are {', '.join(known[:SHOWN_NAMES])}"
+            + (" and so on" if len(known) > SHOWN_NAMES else ""),
+        )
+
+
 def _model_card(session: EvaluationSession, spec: ClipSpec) -> dict[str, Any]:
     return {
+        "classes_matched": "by name"
+        if class_names_of(session.model)
+        else "by number, as the model does not know their names",
         "model": session.model_name,
         "weights_hash": session.model.weights_hash,
         "mean": list(spec.mean),

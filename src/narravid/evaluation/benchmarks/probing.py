@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -12,21 +12,26 @@ import torch
 from narravid.errors import ConfigError
 from narravid.evaluation.action_windows import ActionRule, NativeRateWindows, SpreadWindows
 from narravid.evaluation.baselines import PixelThumbnails, untrained
-from narravid.evaluation.benchmarks.action_lists import ActionSet
+from narravid.evaluation.benchmarks.action_lists import ActionSet, ActionSplit
 from narravid.evaluation.benchmarks.action_result import ActionData, Judged, action_result
 from narravid.evaluation.benchmarks.action_scores import SplitScores, action_measures
-from narravid.evaluation.benchmarks.action_vectors import ActionVectors, encode_actions
+from narravid.evaluation.benchmarks.action_vectors import (
+    ActionVectors,
+    encode_actions,
+)
 from narravid.evaluation.linear_probe import fit_linear_probe, summed_scores
-from narravid.evaluation.probe_solvers import ProbeFit, Solver
+from narravid.evaluation.probe_solvers import ProbeFit, Solver, check_size
 from narravid.evaluation.result import BenchmarkResult, Measure
 from narravid.evaluation.session import EvaluationSession
 from narravid.inference.clip_encoder import ClipEncoder
 from narravid.metrics.bootstrap import paired_bootstrap
+from narravid.progress import progress_bar
 from narravid.protocols import FeatureExtractor
 from narravid.types import ClipSpec
 
 __all__ = ["ProbeProtocol", "probe_result"]
 
+TOLD_MISSING = 20
 PIXELS, RANDOM = "pixels only", "untrained network"
 
 
@@ -106,16 +111,18 @@ def probe_result(
         The result, with the baselines where they are asked for.
 
     Raises:
+        AnnotationError: If a split has nothing to judge by, fewer than two classes to learn from, or a video
+            in both parts.
         CheckpointError: If the model gives no features of clips, or baselines are asked for and there is no
             untrained network like it.
         TooManyBadItemsError: If more videos are unreadable than the session allows.
         ConfigError: If the model does not take so many frames.
-        NarravidError: If no video of a part can be read, or those to learn from are of one class.
+        NarravidError: If no video of a part can be read, those to learn from are of one class, or they are
+            more than the solver takes.
     """
-    for split in actions.splits:
-        actions.require(split.train, purpose=f"learn from ({split.name})", folder=data.folder)
-        actions.require(split.test, purpose=f"judge by ({split.name})", folder=data.folder)
+    actions.check(data.source, folder=data.folder, learns=True)
     encoder = session.clip_encoder("feature")
+    _check_sizes(protocol, actions, encoder.dim)
     spec = encoder.clip_spec
     if protocol.clips == "native" and protocol.num_frames != spec.num_frames:
         _check_takes(encoder, protocol.num_frames, session.model_name)
@@ -131,7 +138,17 @@ def probe_result(
     if baselines:
         particulars["baselines"] = "standardised over the training windows, else by the same protocol"
         particulars["lead_over_baselines"] = _leads(measures, further, seed=session.seed)
-    return action_result(session, actions, judged, data=data, card=particulars, further=further)
+    return action_result(
+        session, actions, judged, data=data, card=particulars, measures=measures, further=further
+    )
+
+
+def _check_sizes(protocol: ProbeProtocol, actions: ActionSet, feature_dim: int) -> None:
+    """Refuse what the solver cannot take before anything is decoded; short videos may have fewer windows."""
+    per_video = protocol.num_windows * (2 if protocol.mirror else 1)
+    for split in actions.splits:
+        there = sum(number not in actions.absent for number in split.train)
+        check_size(there * per_video, feature_dim, solver=protocol.solver)
 
 
 def _check_takes(encoder: ClipEncoder, num_frames: int, model_name: str) -> None:
@@ -141,6 +158,8 @@ def _check_takes(encoder: ClipEncoder, num_frames: int, model_name: str) -> None
     try:
         with torch.inference_mode():
             encoder.model.video_features(black)
+    except torch.OutOfMemoryError:
+        raise
     except (ValueError, RuntimeError) as error:
         raise ConfigError(
             f"{model_name} takes no windows of {num_frames} frames ({error}); --clips model takes clips as "
@@ -168,45 +187,75 @@ def _probe(
     standardised: bool,
 ) -> tuple[Judged, list[dict[str, Any]]]:
     """Scores of each split, and how its fit went."""
-    used = [number for split in actions.splits for number in (*split.train, *split.test)]
-    found = encode_actions(session, encoder, actions, numbers=used, rules=protocol.rules(encoder.clip_spec))
+    tested = tuple(dict.fromkeys(number for split in actions.splits for number in split.test))
+    learnt = tuple(dict.fromkeys(number for split in actions.splits for number in split.train))
+    # Each part for itself, so that of neither more than the allowed share is bad.
+    found = _encode_parts(session, encoder, protocol, actions, parts=(tested, learnt))
+    fit = ProbeFit(
+        cost=protocol.cost, standardised=standardised, solver=protocol.solver, device=session.device
+    )
     splits, fits = [], []
-    for split in actions.splits:
-        train, test = found.usable(split.train), found.usable(split.test)
-        labels = np.array([actions.classes[number] for number in train], dtype=np.int64)
-        probe = fit_linear_probe(
-            _stacked(found, train),
-            np.repeat(labels, [len(found.vectors[number]) for number in train]),
-            num_classes=len(actions.labels),
-            repeats=_counts(found, train),
-            fit=ProbeFit(
-                cost=protocol.cost,
-                standardised=standardised,
-                solver=protocol.solver,
-                device=session.device,
-            ),
-        )
-        scores = summed_scores(
-            probe,
-            [found.vectors[number] for number in test],
-            repeats=[found.counts[number] for number in test],
-        )
-        splits.append(SplitScores(split.name, test, scores))
-        fits.append(
-            {
-                "split": split.name,
-                "train_videos": len(train),
-                "test_videos": len(test),
-                "classes_without_training": int((~probe.seen).sum()),
-                "has_converged": probe.has_converged,
-            }
-        )
-    return Judged(tuple(splits), found.reasons, tuple(used)), fits
+    with progress_bar("fitting", len(actions.splits), unit="splits") as bar:
+        for place, split in enumerate(actions.splits):
+            needed = {n for later in actions.splits[place:] for n in later.test}
+            needed |= {n for later in actions.splits[place + 1 :] for n in later.train}
+            scores, told = _fitted(found, actions, split, fit=fit, needed=needed)
+            splits.append(scores)
+            fits.append(told)
+            bar.advance()
+    return Judged(tuple(splits), found.reasons, tested), fits
 
 
-def _stacked(found: ActionVectors, numbers: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    parts = [found.vectors[number] for number in numbers]
-    return np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
+def _encode_parts(
+    session: EvaluationSession,
+    encoder: ClipEncoder,
+    protocol: ProbeProtocol,
+    actions: ActionSet,
+    *,
+    parts: Sequence[Sequence[int]],
+) -> ActionVectors:
+    """All windows; what an earlier part has as well is encoded there."""
+    whole = ActionVectors({}, {}, {})
+    rules = protocol.rules(encoder.clip_spec)
+    for part in parts:
+        numbers = [n for n in part if n not in whole.vectors and n not in whole.reasons]
+        if numbers:
+            found = encode_actions(session, encoder, actions, numbers=numbers, rules=rules)
+            whole.vectors.update(found.vectors)
+            whole.counts.update(found.counts)
+            whole.reasons.update(found.reasons)
+    return whole
+
+
+def _fitted(
+    found: ActionVectors, actions: ActionSet, split: ActionSplit, *, fit: ProbeFit, needed: Container[int]
+) -> tuple[SplitScores, dict[str, Any]]:
+    """The scores of one split's test; training vectors that no later split needs are let go."""
+    train, test = found.usable(split.train), found.usable(split.test)
+    labels = np.array([actions.classes[number] for number in train], dtype=np.int64)
+    rows = [len(found.vectors[number]) for number in train]
+    probe = fit_linear_probe(
+        found.stacked(train, needed=needed),
+        np.repeat(labels, rows),
+        num_classes=len(actions.labels),
+        repeats=_counts(found, train),
+        fit=fit,
+    )
+    missing = [number for number in split.train if number in found.reasons]
+    scores = summed_scores(
+        probe,
+        [found.vectors[number] for number in test],
+        repeats=[found.counts[number] for number in test],
+    )
+    return SplitScores(split.name, test, scores), {
+        "split": split.name,
+        "train_videos": len(train),
+        "missing_train_videos": len(missing),
+        "first_missing": {actions.names[n]: found.reasons[n] for n in missing[:TOLD_MISSING]},
+        "test_videos": len(test),
+        "classes_without_training": int((~probe.seen).sum()),
+        "has_converged": probe.has_converged,
+    }
 
 
 def _counts(found: ActionVectors, numbers: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:

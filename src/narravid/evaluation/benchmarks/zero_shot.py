@@ -72,13 +72,12 @@ def zero_shot_result(
         The result.
 
     Raises:
-        AnnotationError: If the templates have a fault.
+        AnnotationError: If the templates have a fault, or a split nothing to judge by.
         CheckpointError: If the model does not compare clips with sentences.
         TooManyBadItemsError: If more videos are unreadable than the session allows.
         NarravidError: If no video of a split can be read.
     """
-    for split in actions.splits:
-        actions.require(split.test, purpose=f"judge by ({split.name})", folder=data.folder)
+    actions.check(data.source, folder=data.folder, learns=False)
     model = session.pixel_dual_encoder()
     similarity = protocol.similarity or model.similarity
     templates = read_templates(protocol.templates)
