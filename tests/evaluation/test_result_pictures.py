@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from narravid.evaluation.pictures import confusion_matrix, rank_histogram, score_timeline
+from narravid.evaluation.result_pictures import _most_confused
 from narravid.types import Span
 
 
@@ -55,6 +56,17 @@ def test_classes_without_items_and_names_are_drawn():
     labels = [f"class {number}" for number in range(16)]
     assert (
         count(pixels(confusion_matrix(np.zeros((16, 16), dtype=int), labels=labels))[:, :400], "#08306b") == 0
+    )
+
+
+def test_classes_without_items_are_not_counted_as_wrong():
+    shares = np.diag([100.0, 50.0, 0.0])
+    shares[1, 0] = 50.0
+    words = _most_confused(shares, ["a", "b", "c"])
+    assert words.startswith("3 classes (1 without items), 75.0 % right on average\n")
+    assert "50 %  b → a" in words
+    assert _most_confused(np.zeros((2, 2)), ["a", "b"]).startswith(
+        "2 classes (2 without items), none of them"
     )
 
 

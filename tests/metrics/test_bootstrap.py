@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narravid.metrics import roc_auc
+from narravid.metrics import bootstrap, roc_auc
 from narravid.metrics.bootstrap import Outcomes, bootstrap_interval, paired_bootstrap, statistic
 from narravid.metrics.outcomes import statistics_of_counts
 
@@ -131,6 +131,26 @@ def test_items_of_one_unit_are_drawn_together():
     assert bootstrap_interval(copies) == pytest.approx(once)
     apart = bootstrap_interval(Outcomes("mean", np.repeat(values, 10), tuple(map(str, range(200)))))
     assert (apart[1] - apart[0]) < 0.5 * (once[1] - once[0])
+
+
+def test_many_items_of_few_units_are_counted_in_parts(monkeypatch):
+    sizes = []
+
+    def count(outcomes, counts):
+        sizes.append(counts.size)
+        return statistics_of_counts(outcomes, counts)
+
+    outcomes = Outcomes("mean", np.arange(1000.0), tuple(f"unit {number % 3}" for number in range(1000)))
+    expected = bootstrap_interval(outcomes, num_resamples=50)
+    monkeypatch.setattr(bootstrap, "statistics_of_counts", count)
+    monkeypatch.setattr(bootstrap, "COUNTS_AT_ONCE", 20_000)
+    low, high = bootstrap_interval(outcomes, num_resamples=50)
+    assert sizes == [20_000, 20_000, 10_000]
+    assert low <= outcomes.values.mean() <= high
+    assert (low, high) == pytest.approx(expected, rel=0.02)
+    sizes.clear()
+    paired_bootstrap(outcomes, Outcomes("mean", np.ones(3), ("unit 0", "unit 1", "unit 2")))
+    assert max(sizes) == 20_000
 
 
 def test_units_stay_in_their_group():

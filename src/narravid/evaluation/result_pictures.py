@@ -134,8 +134,11 @@ def _draw_shares(axes: Axes, shares: npt.NDArray[np.floating]) -> AxesImage:
 def _most_confused(shares: npt.NDArray[np.floating], labels: Sequence[str]) -> str:
     """The largest entries beside the diagonal, in words."""
     apart = shares - np.diag(np.diag(shares))
+    right = np.diag(shares)[shares.sum(axis=1) > 0]
+    average = f"{right.mean():.1f} % right on average" if len(right) else "none of them measured"
+    without = f" ({len(labels) - len(right)} without items)" if len(right) < len(labels) else ""
     lines = [
-        f"{len(labels)} classes, {np.diag(shares).mean():.1f} % right on average",
+        f"{len(labels)} classes{without}, {average}",
         "",
         "taken for most often:",
     ]

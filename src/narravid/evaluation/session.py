@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from narravid.bad_items import MAX_BAD_SHARE
-from narravid.errors import CheckpointError
+from narravid.errors import CheckpointError, ConfigError
 from narravid.evaluation.embedding_cache import EmbeddingCache
 from narravid.inference.clip_encoder import Backend, ClipEncoder, ClipOutput, EmbeddingDtype
 from narravid.models.kinds import (
@@ -81,6 +81,22 @@ class EvaluationSession:
     def aligner(self) -> Aligner:
         """The model as one that aligns long videos with sentences; as `pixel_dual_encoder`."""
         return as_aligner(self.model, self.model_name)
+
+    def check_plain_arithmetic(self, part: str) -> None:
+        """Refuse choices that would change nothing, since a part of the work knows float32 and torch only.
+
+        Args:
+            part: What computes, such as "an aligner on features".
+
+        Raises:
+            ConfigError: If another dtype or backend is chosen.
+        """
+        for key, chosen, only in (("dtype", self.dtype, "float32"), ("backend", self.backend, "torch")):
+            if chosen != only:
+                raise ConfigError(
+                    f"{part} computes in {only} only, and no video is encoded: leave out --{key} {chosen}",
+                    key=key,
+                )
 
     def clip_encoder(self, output: ClipOutput = "embedding") -> ClipEncoder:
         """The network that turns clips into vectors, made once for each kind of vector.

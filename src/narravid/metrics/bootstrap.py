@@ -185,7 +185,7 @@ def _resamples(
     groups = [group for group, _ in units]
     bounds = [place for place in range(len(units)) if place == 0 or groups[place] != groups[place - 1]]
     sizes = np.diff([*bounds, len(units)])
-    at_once = max(1, COUNTS_AT_ONCE // len(units))
+    at_once = max(1, COUNTS_AT_ONCE // max(len(units), *map(len, units_of_items)))
     for done in range(0, num_resamples, at_once):
         num_now = min(at_once, num_resamples - done)
         counts = np.concatenate([_draw(int(size), num_now, generator) for size in sizes], axis=1)

@@ -44,6 +44,8 @@ def test_an_aligner_takes_feature_files(features, archive):
     benchmark = HtmAlign(features=(features,), videos=archive, **SHORT)
     result = benchmark.run(session_of(PointingAligner(places)))
     assert set(values_of(result).values()) == {1.0}
+    assert result.card["aligner_computes_in"] == "float32 by torch"
+    assert (result.card["device"], result.card["dtype"]) == ("cpu", "float32")
     assert result.best[0].shown[0].path == str(archive / "cooking.mp4")  # examples can be shown
     reasons = {Path(item.path).name: item.reason for item in result.coverage.missing}
     assert reasons["absent.npy"] == "there is no such feature file"
@@ -51,6 +53,14 @@ def test_an_aligner_takes_feature_files(features, archive):
     places["cut tomato"] = 12.0  # its span ends at 11 s
     result = HtmAlign(features=(features,), view="global").run(session_of(PointingAligner(places)))
     assert values_of(result)["R@1 global"] == 0.75
+
+
+@pytest.mark.parametrize("choice", [{"dtype": "bfloat16"}, {"backend": "openvino"}])
+def test_arithmetic_that_features_do_not_have_is_refused(features, choice):
+    [(key, value)] = choice.items()
+    for model, folders in ((PointingAligner({}), (features,)), (SecondsByName(), (features, features))):
+        with pytest.raises(ConfigError, match=f"leave out --{key} {value}"):
+            HtmAlign(features=folders).run(session_of(model, **choice))
 
 
 def test_the_same_features_elsewhere_are_measured_the_same_way(features, tmp_path):

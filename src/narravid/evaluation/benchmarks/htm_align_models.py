@@ -124,9 +124,11 @@ def _aligner(
     card: dict[str, Any] = {
         "similarity": "mean of the last layers of the dual and the joint encoder",
         "alignability": "the head's, or the greatest similarity for an aligner without one",
+        "aligner_computes_in": "float32 by torch",
     }
     comparison = AlignerComparison(model)
     if options.features:
+        session.check_plain_arithmetic("an aligner")
         tracks = open_features(model.feature_spec, options.features, rates=options.feature_rates)
         if len(tracks.folders) != 1 or tracks.folders[0].steps_per_second != 1.0:
             raise ConfigError("an aligner takes one folder of features, one per second", key="feature_rates")
@@ -177,6 +179,7 @@ def _feature_dual_encoder(
     session: EvaluationSession, options: SecondsOptions, videos: Sequence[HtmAlignVideo]
 ) -> SecondsSource:
     model = session.feature_dual_encoder()
+    session.check_plain_arithmetic("a dual encoder on features")
     tracks = open_features(model.feature_spec, options.features, rates=options.feature_rates)
     seconds = seconds_from_features(model, videos, tracks, max_bad_share=session.max_bad_share)
     comparison, card = _dual_encoder(session, model, options)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from narravid.evaluation.cards import RULES, clip_card
 from narravid.evaluation.session import EvaluationSession
 from narravid.files import file_sha256
@@ -26,7 +28,7 @@ def protocol_card(
 
     Returns:
         Benchmark, files with their SHA-256, model, its hash, the particulars, arithmetic, the rule for ties,
-        and that no test-time trick is on.
+        and that no test-time trick is on. Device, dtype and backend are those of the network on clips.
     """
     return {
         "benchmark": benchmark,
@@ -38,6 +40,7 @@ def protocol_card(
         "model_class": type(session.model).__name__,
         "weights_hash": session.model.weights_hash,
         **particulars,
+        "device": torch.device(session.device).type,
         "dtype": session.dtype,
         "backend": session.backend,
         "batch_size": session.batch_size,
