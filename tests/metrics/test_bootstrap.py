@@ -242,6 +242,12 @@ def test_only_what_both_have_is_compared():
     assert paired_bootstrap(grouped, other, num_resamples=5).num_units == 1
 
 
+def test_a_unit_of_several_groups_is_one_unit():
+    # Overlapping test sets of splits: drawn in each, counted once.
+    both = Outcomes("mean", [0.0, 1.0, 1.0, 0.0], ("a", "b", "a", "c"), groups=("1", "1", "2", "2"))
+    assert paired_bootstrap(both, both, num_resamples=5).num_units == 3
+
+
 def test_a_unit_may_have_other_items_in_the_second_result():
     first = Outcomes("mean", [0.0, 0.0, 1.0], ("a", "a", "b"))
     second = Outcomes("mean", [1.0, 1.0], ("a", "b"))

@@ -133,7 +133,11 @@ def paired_bootstrap(
     )
     low, high = _ends(differences, CONFIDENCE)
     return PairedDifference(
-        statistic(second) - statistic(first), low, high, _p_value(differences), len(common)
+        statistic(second) - statistic(first),
+        low,
+        high,
+        _p_value(differences),
+        len({unit for _, unit in common}),
     )
 
 
