@@ -16,7 +16,7 @@ from narravid.evaluation.benchmarks.action_sources import (
     find_own,
     find_published,
 )
-from narravid.evaluation.benchmarks.classifying import ClassifierProtocol, classifier_result
+from narravid.evaluation.benchmarks.classifier_protocol import ClassifierProtocol, classifier_result
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
 

@@ -17,7 +17,7 @@ from narravid.evaluation.benchmarks.action_sources import (
     find_own,
     find_published,
 )
-from narravid.evaluation.benchmarks.probing import ProbeProtocol, probe_result
+from narravid.evaluation.benchmarks.probe_protocol import ProbeProtocol, probe_result
 from narravid.evaluation.probe_solvers import Solver
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession

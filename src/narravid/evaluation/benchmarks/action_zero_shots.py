@@ -17,7 +17,7 @@ from narravid.evaluation.benchmarks.action_sources import (
     find_own,
     find_published,
 )
-from narravid.evaluation.benchmarks.zero_shot import ZeroShotProtocol, zero_shot_result
+from narravid.evaluation.benchmarks.zero_shot_protocol import ZeroShotProtocol, zero_shot_result
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
 
