@@ -15,7 +15,7 @@ import torch
 from narravid.data.annotations.htm_align import HtmAlignVideo
 from narravid.data.feature_files import FeatureTracks
 from narravid.errors import DecodeError, NarravidError
-from narravid.evaluation.comparisons import AlignerComparison, Comparison
+from narravid.evaluation.comparisons import AlignerComparison, SecondsComparison
 from narravid.metrics.alignment import AlignedVideo, AlignmentMetrics, htm_align_metrics
 from narravid.metrics.stitching import (
     alignment_windows,
@@ -138,7 +138,7 @@ def read_seconds(tracks: FeatureTracks, name: str) -> torch.Tensor:
 
 @torch.no_grad()
 def align_video(
-    comparison: Comparison,
+    comparison: SecondsComparison,
     video: HtmAlignVideo,
     seconds: torch.Tensor,
     *,

@@ -14,7 +14,7 @@ from narravid.inference.embedder import EmbeddingDtype
 from narravid.protocols import Aligner, FeatureDualEncoder, PixelDualEncoder
 from narravid.types import Similarity
 
-__all__ = ["AlignerComparison", "Compared", "Comparison", "DualEncoderComparison"]
+__all__ = ["AlignerComparison", "Compared", "DualEncoderComparison", "SecondsComparison"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class Compared:
     alignability: torch.Tensor | None = None
 
 
-class Comparison(Protocol):
+class SecondsComparison(Protocol):
     """A model as one that compares seconds with sentences."""
 
     def encode_text(self, sentences: Sequence[str]) -> torch.Tensor:

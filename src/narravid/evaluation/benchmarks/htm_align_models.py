@@ -18,7 +18,7 @@ from narravid.evaluation.benchmarks.htm_align_seconds import (
 )
 from narravid.evaluation.benchmarks.long_videos import window_spec
 from narravid.evaluation.benchmarks.protocol_card import clip_card
-from narravid.evaluation.comparisons import AlignerComparison, Comparison, DualEncoderComparison
+from narravid.evaluation.comparisons import AlignerComparison, DualEncoderComparison, SecondsComparison
 from narravid.evaluation.sentences import TextSettings, text_card
 from narravid.evaluation.session import EvaluationSession
 from narravid.inference.clip_encoder import ClipEncoder
@@ -81,7 +81,7 @@ class SecondsSource:
     """
 
     seconds: Iterator[SecondsOfVideo]
-    comparison: Comparison
+    comparison: SecondsComparison
     card: dict[str, Any]
 
 
@@ -207,7 +207,7 @@ def _pixel_dual_encoder(
 
 def _dual_encoder(
     session: EvaluationSession, model: PixelDualEncoder | FeatureDualEncoder, options: SecondsOptions
-) -> tuple[Comparison, dict[str, Any]]:
+) -> tuple[SecondsComparison, dict[str, Any]]:
     comparison = DualEncoderComparison(
         model, similarity=options.similarity, text=options.text, dtype=session.dtype
     )
