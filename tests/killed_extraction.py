@@ -41,8 +41,7 @@ def main() -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         complete.append([item.output.name for item in items if is_complete(item)])
-    children = [start_child(partial(run_extraction, items, folder / "log")) for _ in range(2)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0], "a run failed by itself"
+    run_together(items, folder / "log", num_processes=2)
     sys.stdout.write(json.dumps(complete))
 
 
@@ -72,7 +71,7 @@ def run_extraction(items: list[ListedVideo], log: Path) -> ExtractionReport:
 def run_together(items: list[ListedVideo], log: Path, *, num_processes: int) -> None:
     """Several processes on one list at the same time."""
     children = [start_child(partial(run_extraction, items, log)) for _ in range(num_processes)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * num_processes
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * num_processes, "a run failed by itself"
 
 
 if __name__ == "__main__":

@@ -99,10 +99,63 @@ def test_a_folder_with_a_broken_video(folder, tmp_path, capsys):
     assert "broken.mp4: cannot be opened as a video" in capsys.readouterr().out
     assert np.load(tmp_path / "out" / "a.npy").shape == (4, 16)
     assert np.load(tmp_path / "out" / "sub" / "b.npy").shape == (6, 16)
-    with (tmp_path / "out" / "bad_items.csv").open(newline="") as file:
-        assert [row["path"].split("/")[-1] for row in csv.DictReader(file)] == ["broken.mp4"]
+    assert bad_names(tmp_path / "out" / "bad_items.csv") == ["broken.mp4"]
     assert extract(*words) == 2
     assert "bad_items.csv" in capsys.readouterr().err
+
+
+def bad_names(path):
+    with path.open(newline="") as file:
+        return [row["path"].split("/")[-1] for row in csv.DictReader(file)]
+
+
+def test_files_that_are_no_videos_are_listed_with_the_bad_ones(folder, tmp_path, capsys):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "empty.mp4").touch()
+    (videos / "b.mp4").symlink_to(folder / "videos" / "sub" / "b.mp4")
+    words = ["--videos", videos, "--output", tmp_path / "out", "--model", folder / "s3d"]
+    assert extract(*words, "--max-bad-share", "0.5") == 0
+    assert "1 videos extracted, 0 there already, 1 bad" in capsys.readouterr().out
+    assert bad_names(tmp_path / "out" / "bad_items.csv") == ["empty.mp4"]
+    assert extract(*words) == 2
+    assert "1 of 2 items" in capsys.readouterr().err
+
+
+def test_every_table_has_a_list_of_bad_videos_of_its_own(folder, tmp_path):
+    for name in ("gone", "lost"):
+        table = tmp_path / f"{name}.csv"
+        table.write_text(f"video_path,feature_path\n{tmp_path}/{name}.mp4,{name}.npy\n")
+        words = ["--csv", table, "--model", folder / "s3d", "--max-bad-share", "1"]
+        assert extract(*words) == 1
+        assert extract(*words, "--output", tmp_path / "out") == 1
+    for name in ("gone", "lost"):
+        assert bad_names(tmp_path / f"{name}.bad_items.csv") == [f"{name}.mp4"]
+        assert bad_names(tmp_path / "out" / f"{name}.bad_items.csv") == [f"{name}.mp4"]
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(folder, tmp_path, capsys):
+    table = write_table(folder, tmp_path, names=("a",))
+    (tmp_path / "file").touch()
+    words = ["--csv", table, "--model", folder / "s3d", "--output", tmp_path / "file" / "out"]
+    assert extract(*words) == 2
+    assert "in.bad_items.csv, where nothing can be written" in capsys.readouterr().err
+    assert not (tmp_path / "a.npy").exists()
+
+
+@pytest.mark.parametrize("form", ["npy", "lance"])
+def test_paths_of_features_are_taken_from_the_output_folder(folder, tmp_path, form, monkeypatch):
+    table = tmp_path / "in.csv"
+    table.write_text(f"video_path,feature_path\n{folder}/videos/a.mp4,sub/a.npy\n")
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        words = ["--csv", table, "--model", folder / "s3d", "--output", tmp_path / "out", "--format", form]
+        assert extract(*words) == 0
+    if form == "npy":
+        assert len(np.load(tmp_path / "out" / "sub" / "a.npy")) == 2
+    else:
+        assert FeatureTable.open(tmp_path / "out").names() == ["sub/a"]
 
 
 def test_features_of_other_settings_are_told(folder, tmp_path, capsys):
@@ -138,12 +191,16 @@ def test_other_forms_hold_the_same(folder, tmp_path):
         (("--csv", "in.csv", "--stride-seconds", "1", "--features-per-second", "1"), "not both"),
         (("--csv", "in.csv", "--features-per-second", "0"), "must be positive"),
         (("--csv", "in.csv", "--batch-size", "0"), "at least 1"),
+        (("--csv", "good.csv", "--fps", "0"), "positive number of frames per second"),
+        (("--csv", "good.csv", "--num-frames", "0"), "at least 1"),
+        (("--csv", "good.csv", "--num-frames", "15"), "must be even"),
         (("--csv", "in.csv", "--max-bad-share", "2"), "from 0 to 1"),
         (("--csv", "gone.csv"), "gone.csv"),
     ],
 )
 def test_mistakes_are_told_in_a_line(folder, words, message, capsys, monkeypatch):
     monkeypatch.chdir(folder)
+    (folder / "good.csv").write_text("video_path,feature_path\nvideos/a.mp4,a.npy\n")
     assert extract("--model", folder / "s3d", *words) == 2
     said = capsys.readouterr().err
     assert message in said

@@ -198,14 +198,21 @@ def test_litter_of_the_dead_is_removed_and_that_of_the_living_stays(output):
         claim = neighbour(output, "claim")
         living = claim.read_text()
         dead = json.dumps({**json.loads(living), "began": "1"})
-        drafts = {f"{claim.name}.{letter * 16}.draft": letter for letter in "ab"}
-        for name, letter in drafts.items():
-            claim.with_name(name).write_text(living if letter == "a" else dead)
-        for name in (f".b.npy.claim.{'c' * 16}", ".b.npy.claim.unnamed", ".b.npy.failed"):
-            claim.with_name(name).write_text(dead)
+        mine = json.loads(living)
+        place, pid, began = mine["token"][:8], mine["pid"], mine["began"]
+        drafts = [f"{claim.name}.{place}{letter * 8}-{pid}" for letter in "ab"]
+        stay = {f"{drafts[0]}-{began}.draft", f"{claim.name}.{'0' * 16}-1-1.draft", ".b.npy.failed"}
+        go = {f"{drafts[1]}-1.draft", f".b.npy.claim.{'c' * 16}", ".b.npy.claim.unnamed"}
+        go |= {f".b.npy.claim.{'c' * 16}.{place}{'d' * 8}-{pid}-1.draft"}
+        for name in stay | go:
+            claim.with_name(name).write_text("" if name.endswith(".draft") else dead)
         with Claims() as ours, ours.hold(output.with_name("c.npy")):
-            left = set(os.listdir(output.parent)) - {".c.npy.claim"}
-        assert left == {claim.name, f"{claim.name}.{'a' * 16}.draft", ".b.npy.failed"}
+            left = set(os.listdir(output.parent)) - {claim.name, ".c.npy.claim"}
+        assert left == stay
+        elsewhere = claim.with_name(f"{claim.name}.{'0' * 16}-1-1.draft")
+        os.utime(elsewhere, (1, 1))
+        with Claims() as ours, ours.hold(output.with_name("c.npy")):
+            assert not elsewhere.exists()
 
 
 def test_claims_are_touched_while_the_work_goes_on(output):

@@ -90,6 +90,27 @@ def test_resnet_152_takes_no_more_than_a_frame():
     assert as_published(model, num_frames=1, fps=2.0, stride_seconds=1.0).stride_frames == 2
 
 
+@pytest.mark.parametrize(
+    ("settings", "key", "message"),
+    [
+        ({"num_frames": 0}, "num_frames", "at least 1, got 0"),
+        ({"fps": 0.0}, "fps", "positive number of frames per second, got 0.0"),
+        ({"fps": float("inf")}, "fps", "positive number"),
+        ({"num_frames": 15}, "num_frames", "must be even, got 15"),
+    ],
+)
+def test_windows_that_the_network_cannot_take_are_refused_at_once(settings, key, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        as_published(small_model(), **settings)
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize("stride_frames", [1, 16, 10_000])
+def test_memory_does_not_grow_with_the_stride(stride_frames):
+    plan = ExtractionPlan(4, 8.0, stride_frames, 1)
+    assert plan.chunk_shape.num_frames == 16
+
+
 @pytest.mark.parametrize("settings", [{"num_frames": 0}, {"stride_frames": 0}, {"fps": 0.0}])
 def test_plans_that_cannot_be_are_refused(settings):
     with pytest.raises(ValueError, match="must be"):
@@ -103,12 +124,11 @@ def test_plans_that_cannot_be_are_refused(settings):
     num_video_frames=st.integers(1, 60),
     num_frames=st.integers(1, 20),
     stride_frames=st.integers(1, 25),
+    size=st.integers(1, 20),
 )
-def test_windows_are_those_of_a_naive_loop(num_video_frames, num_frames, stride_frames):
+def test_windows_are_those_of_a_naive_loop(num_video_frames, num_frames, stride_frames, size):
     plan = ExtractionPlan(num_frames, 8.0, stride_frames, 1)
     video = torch.arange(1, num_video_frames + 1, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 1, 3)
-    size = plan.chunk_shape.num_frames
-    assert size % stride_frames == 0
     windows = [window[:, 0, 0, 0].tolist() for window in windows_of(video.split(size), plan)]
     expected = []
     for start in range(0, num_video_frames, stride_frames):

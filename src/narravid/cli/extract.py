@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,16 +36,18 @@ class Extract:
 
     Run it again at any time, also after it was killed: what is complete is left alone. Several processes,
     also on several machines with one file system, may work on one list; each video is done once. Videos that
-    cannot be read are listed with the reason in bad_items.csv. Exit status: 0, or 1 when features of other
-    settings lie where these would go, or no video could be read.
+    cannot be read are listed with the reason in bad_items.csv in `--output`; with `--csv part1.csv` in
+    part1.bad_items.csv, in `--output` if it is given, else beside the table. Exit status: 0, or 1 when
+    something else lies where features would go, or no video could be read.
 
     Attributes:
         model: resnet-152, resnext-101, s3d (see `narravid models` for more), or a model folder, run folder or
             published checkpoint.
         csv: The videos: a table with the columns video_path and feature_path. Paths that are not absolute are
-            taken from the working folder.
+            taken from the working folder; those of features from `--output` where it is given.
         videos: In place of a table, a folder that is searched to the bottom for videos.
-        output: Folder of the features; with `--videos` the tree of folders is kept below it.
+        output: Folder of the features; with `--videos` the tree of folders is kept below it. Needed with
+            `--videos` and with `--format lance`.
         layer: feature is the trunk's (mixed_5c of S3D), embedding the vector that is compared with sentences.
             As published when not given: the feature of extractors and S3D, the embedding of other models.
         num_frames: Frames per window. As published when not given, as the next three.
@@ -98,10 +101,11 @@ class Extract:
     def run(self) -> int:
         """Extract, and say what was done."""
         self._check()
-        items = self._items()
+        report = ExtractionReport()
+        items = self._items(report)
         model = load_extractor(self.model, device="cpu")
         job = self._job(model)
-        report = ExtractionReport()
+        self._check_bad_items_path()
         try:
             if self.ray is None:
                 self._extract_here(items, job, model=model, report=report)
@@ -135,17 +139,34 @@ class Extract:
             if getattr(self, name) < 1:
                 raise ConfigError(f"must be at least 1, got {getattr(self, name)}", key=name)
 
-    def _items(self) -> list[ListedVideo]:
+    def _items(self, report: ExtractionReport) -> list[ListedVideo]:
         if self.videos is not None:
             assert self.output is not None  # checked before
-            return list_folder(self.videos, self.output, file_format=self.format)
+            return list_folder(self.videos, self.output, bad=report.bad, file_format=self.format)
         assert self.csv is not None  # checked before
-        return list_table(self.csv, file_format=self.format)
+        return list_table(self.csv, output=self.output, file_format=self.format)
 
     @property
     def _bad_items_path(self) -> Path:
-        folder = self.output if self.output is not None else (self.csv or Path()).parent
-        return folder / BAD_ITEMS_NAME
+        """One for each list, so that runs over the parts of a long one keep theirs apart."""
+        if self.csv is None:
+            return (self.output or Path()) / BAD_ITEMS_NAME
+        folder = self.csv.parent if self.output is None else self.output
+        return folder / f"{self.csv.stem}.{BAD_ITEMS_NAME}"
+
+    def _check_bad_items_path(self) -> None:
+        """Find out before the work that the list of bad videos cannot be written after it."""
+        path = self._bad_items_path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ConfigError(
+                f"videos that cannot be read are to be listed in {path}, where nothing can be written "
+                f"({reason}); name a folder for it with --output",
+                key="output",
+            ) from error
 
     def _job(self, model: PixelDualEncoder | FeatureExtractor) -> ExtractionJob:
         stride = self.stride_seconds

@@ -26,12 +26,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from narravid.inference.process_identity import began, is_alive, place, place_digits
+
 __all__ = ["CLAIM_TIMEOUT_SECONDS", "Claims", "file_system_now", "neighbour"]
 
 CLAIM_TIMEOUT_SECONDS = 600.0
 TOUCHES_PER_TIMEOUT = 10
 CLAIM_KIND = "claim"
-LITTER = re.compile(r"\..+\.claim\.(?:[0-9a-f]{16}(?:\.draft)?|unnamed)")
+LITTER = re.compile(
+    r"\..+\.claim(?P<marker>\.(?:[0-9a-f]{16}|unnamed))?"
+    r"(?:\.(?P<place>[0-9a-f]{8})[0-9a-f]{8}-(?P<pid>\d+)-(?P<began>\d*)\.draft)?"
+)
 """What a kill at the wrong moment leaves: drafts of claims, and claims on the right to take one over."""
 
 
@@ -55,7 +60,7 @@ class _Owner:
         place: What tells one running system, and one container on it, from another; empty where unknown.
         pid: Process id.
         began: When the process began, as the system counts it: a later one with the same id is another.
-        token: Drawn for each claim.
+        token: Drawn for each claim, after eight digits that stand for the machine and place.
         since: When the claim was made, in seconds since 1970 by the owner's clock.
         timeout_seconds: Without a touch for so long it may be taken over; its owner touches it more often.
     """
@@ -70,17 +75,15 @@ class _Owner:
 
     @classmethod
     def new(cls, timeout_seconds: float) -> _Owner:
-        pid, token = os.getpid(), secrets.token_hex(8)
-        return cls(socket.gethostname(), _place(), pid, _began(pid), token, time.time(), timeout_seconds)
+        pid, token = os.getpid(), place_digits() + secrets.token_hex(4)
+        return cls(socket.gethostname(), place(), pid, began(pid), token, time.time(), timeout_seconds)
 
     @property
     def is_alive(self) -> bool | None:
         """Whether it runs; None where that cannot be seen from here."""
-        if (self.host, self.place) != (socket.gethostname(), _place()):
+        if (self.host, self.place) != (socket.gethostname(), place()):
             return None
-        if not _exists(self.pid) or _began(self.pid) != self.began:
-            return False
-        return True if self.began else None  # without a beginning it may be a later one with the same id
+        return is_alive(self.pid, self.began)
 
 
 class Claims:
@@ -193,9 +196,23 @@ class Claims:
                 return
             self._tidy_folders.add(folder)
         for name in os.listdir(folder):
-            path = folder / name
-            if LITTER.fullmatch(name) and self._abandoned(path) is not None:
-                path.unlink(missing_ok=True)
+            if self._is_litter(folder / name):
+                (folder / name).unlink(missing_ok=True)
+
+    def _is_litter(self, path: Path) -> bool:
+        match = LITTER.fullmatch(path.name)
+        if match is None or (match["marker"] is None and match["pid"] is None):
+            return False
+        if match["pid"] is None:
+            return self._abandoned(path) is not None
+        is_here = match["place"] == place_digits()
+        runs = is_alive(int(match["pid"]), match["began"]) if is_here else None
+        if runs is not None:
+            return not runs
+        try:
+            return self._age(path) > self._timeout_seconds
+        except OSError:
+            return False
 
     def _age(self, path: Path) -> float:
         """Seconds since a file was touched."""
@@ -221,7 +238,7 @@ class Claims:
 def _write_new(path: Path, owner: _Owner) -> bool:
     """Write a file that must not be there yet, whole; whether it was not."""
     content = json.dumps(asdict(owner))
-    draft = path.with_name(f"{path.name}.{owner.token}.draft")
+    draft = path.with_name(f"{path.name}.{owner.token}-{owner.pid}-{owner.began}.draft")
     draft.write_text(content, encoding="utf-8")
     try:
         os.link(draft, path)
@@ -253,31 +270,3 @@ def _read_owner(claim: Path) -> _Owner | None:
         return _Owner(**json.loads(claim.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _place() -> str:
-    """This start of this system, and the container; process ids mean something only there."""
-    parts = []
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _began(pid: int) -> str:
-    """When a process began, in clock ticks since the system did; empty where the system does not say."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return status.rpartition(")")[2].split()[19]  # the name before the bracket may hold anything
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

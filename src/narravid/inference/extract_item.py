@@ -137,7 +137,7 @@ class ItemExtractor:
         if standing == "done":
             self._claims.forget(self._store.mark(item))
             return Outcome(item, "skipped")
-        if standing == "foreign" and not self._overwrite:
+        if standing == "blocked" or (standing == "foreign" and not self._overwrite):
             return Outcome(item, "refused", instead)
         reason = self._failure_in_this_run(self._store.mark(item))
         return None if reason is None else Outcome(item, "bad", reason)

@@ -26,6 +26,7 @@ from narravid.errors import ConfigError
 from narravid.models.dual_encoder import S3DDualEncoder
 from narravid.models.resnet2d import ResNet2DExtractor
 from narravid.models.s3d_classifier import S3DClassifier
+from narravid.models.viclip import ViCLIP
 from narravid.models.video_classifier import ResNeXtExtractor
 from narravid.protocols import FeatureExtractor, PixelDualEncoder
 from narravid.types import FrameRule
@@ -38,7 +39,7 @@ Layer = Literal["feature", "embedding"]
 
 S3D_FRAMES, S3D_FPS = 16, 16.0
 FRAMES_PER_CHUNK = 16
-"""Frames that the decoder hands over at once where windows lie closer together."""
+"""Frames that the decoder hands over at once, however far apart windows lie."""
 
 SAME_NUMBER = 1e-6
 
@@ -91,10 +92,8 @@ class ExtractionPlan:
 
     @property
     def chunk_shape(self) -> ChunkShape:
-        """What the decoder gives: whole numbers of strides."""
-        strides = max(1, FRAMES_PER_CHUNK // self.stride_frames)
-        num_frames = strides * self.stride_frames
-        return ChunkShape(num_frames, self.fps, self.size_pixels, self.framing, self.frame_rule)
+        """What the decoder gives: always as many frames, so that memory does not grow with the stride."""
+        return ChunkShape(FRAMES_PER_CHUNK, self.fps, self.size_pixels, self.framing, self.frame_rule)
 
     def start_seconds(self, number: int) -> float:
         """Where a window starts."""
@@ -127,28 +126,62 @@ def as_published(
         The plan.
 
     Raises:
-        ConfigError: If a stride is no whole number of frames, or a network cannot take so many frames.
+        ConfigError: If a number is not positive, a stride is no whole number of frames, or a network cannot
+            take so many frames.
     """
+    _check_window(model, num_frames=num_frames, fps=fps)
     spec = model.clip_spec
     base = ExtractionPlan(
         spec.num_frames, spec.fps, spec.num_frames, spec.size_pixels, frame_rule=spec.frame_rule
     )
     if isinstance(model, ResNet2DExtractor):
         base = replace(base, framing="whole", is_normalised=True)
-        if num_frames not in (None, 1):
-            raise ConfigError(f"this network sees one frame at a time, not {num_frames}", key="num_frames")
     elif isinstance(model, ResNeXtExtractor):
         base = replace(base, framing="scaled_square", is_normalised=True)
     elif isinstance(model, S3DDualEncoder | S3DClassifier):
         base = replace(base, num_frames=S3D_FRAMES, fps=S3D_FPS)
     elif isinstance(model, PixelDualEncoder):
         base = replace(base, layer="embedding")
-    plan = replace(base, num_frames=num_frames or base.num_frames, fps=fps or base.fps)
+    plan = replace(
+        base,
+        num_frames=base.num_frames if num_frames is None else num_frames,
+        fps=base.fps if fps is None else fps,
+    )
     return replace(
         plan,
         layer=layer or base.layer,
         stride_frames=plan.num_frames if stride_seconds is None else _stride(stride_seconds, plan.fps),
     )
+
+
+def _check_window(
+    model: PixelDualEncoder | FeatureExtractor, *, num_frames: int | None, fps: float | None
+) -> None:
+    """Refuse what the network would refuse at the first window.
+
+    Raises:
+        ConfigError: If a number is not positive, or the network cannot take so many frames.
+    """
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise ConfigError(f"must be a positive number of frames per second, got {fps}", key="fps")
+    if num_frames is None:
+        return
+    if num_frames < 1:
+        raise ConfigError(f"must be at least 1, got {num_frames}", key="num_frames")
+    if isinstance(model, ResNet2DExtractor) and num_frames != 1:
+        raise ConfigError(f"this network sees one frame at a time, not {num_frames}", key="num_frames")
+    if isinstance(model, ViCLIP) and num_frames not in (1, model.clip_spec.num_frames):
+        expected = model.clip_spec.num_frames
+        raise ConfigError(f"this network takes {expected} frames or 1, not {num_frames}", key="num_frames")
+    has_pairs = (
+        isinstance(model, S3DDualEncoder | S3DClassifier) and model.config.video.stem == "space_to_depth"
+    )
+    if has_pairs and num_frames % 2:
+        raise ConfigError(
+            f"this S3D takes frames in pairs (its stem is space_to_depth), so their number must be even, got "
+            f"{num_frames}",
+            key="num_frames",
+        )
 
 
 def _stride(stride_seconds: float, fps: float) -> int:
@@ -169,31 +202,41 @@ def windows_of(chunks: Iterable[torch.Tensor], plan: ExtractionPlan) -> Iterator
     """Cut a stream of frames into windows.
 
     Args:
-        chunks: (N, H, W, 3) uint8 each, as `chunk_shape` asks for them.
+        chunks: (N, H, W, 3) uint8 each, of any length, one after the other.
         plan: Where windows start and how long they are.
 
     Yields:
         (T, H, W, 3) uint8, one for every start within the video, filled up with black at its end.
     """
-    needed = -(-plan.num_frames // plan.stride_frames)
-    strides: deque[torch.Tensor] = deque()
+    held: deque[torch.Tensor] = deque()  # the frames from the start of the next window on
+    to_skip = 0
     for chunk in chunks:
-        for stride in torch.split(chunk, plan.stride_frames):
-            strides.append(stride)
-            if len(strides) == needed and _num_frames(strides) >= plan.num_frames:
-                yield _window(strides, plan.num_frames)
-                strides.popleft()
-    while strides:
-        yield _window(strides, plan.num_frames)
-        strides.popleft()
+        num_skipped = min(to_skip, len(chunk))
+        to_skip -= num_skipped
+        if num_skipped < len(chunk):
+            held.append(chunk[num_skipped:])
+        while sum(map(len, held)) >= plan.num_frames:
+            yield _window(held, plan.num_frames)
+            to_skip = _drop(held, plan.stride_frames)
+    while held:
+        yield _window(held, plan.num_frames)
+        _drop(held, plan.stride_frames)
 
 
-def _num_frames(strides: Iterable[torch.Tensor]) -> int:
-    return sum(map(len, strides))
+def _drop(held: deque[torch.Tensor], num_frames: int) -> int:
+    """Drop so many frames from the front; how many of them are still to come."""
+    while held and num_frames:
+        dropped = min(num_frames, len(held[0]))
+        num_frames -= dropped
+        if dropped == len(held[0]):
+            held.popleft()
+        else:
+            held[0] = held[0][dropped:]
+    return num_frames
 
 
-def _window(strides: deque[torch.Tensor], num_frames: int) -> torch.Tensor:
-    frames = strides[0] if len(strides) == 1 else torch.cat(tuple(strides))
+def _window(held: deque[torch.Tensor], num_frames: int) -> torch.Tensor:
+    frames = held[0] if len(held) == 1 else torch.cat(tuple(held))
     if len(frames) < num_frames:
         missing = num_frames - len(frames)
         frames = torch.cat([frames, frames.new_zeros((missing, *frames.shape[1:]))])

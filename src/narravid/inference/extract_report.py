@@ -54,9 +54,9 @@ class Tally:
     """Counts outcomes into a report, moves the bar, and stops a run of which too much is bad.
 
     Args:
-        report: Filled.
+        report: Filled. Videos that it holds as bad already belong to the list, too.
         bar: Counts videos.
-        num_videos: In the whole list.
+        num_videos: In the whole list, without those.
         max_bad_share: Share of the videos that may be bad; 1 never stops.
     """
 
@@ -70,7 +70,8 @@ class Tally:
     ) -> None:
         self._report = report
         self._bar = bar
-        self._num_videos = num_videos
+        self._num_bad_before = len(report.bad)
+        self._num_videos = num_videos + self._num_bad_before
         self._max_bad_share = max_bad_share
         self._began = time.monotonic()
         self._kinds: Counter[str] = Counter()
@@ -98,7 +99,9 @@ class Tally:
         with self._lock:
             self._bar.advance(note=self._remark())
         report.bad.check_share(
-            self._kinds.total(), num_expected=self._num_videos, max_share=self._max_bad_share
+            self._kinds.total() + self._num_bad_before,
+            num_expected=self._num_videos,
+            max_share=self._max_bad_share,
         )
 
     def read(self, seconds: float) -> None:

@@ -18,8 +18,9 @@ __all__ = ["FeatureStore", "FileStore", "Standing", "standing_of"]
 
 Features = npt.NDArray[np.floating]
 
-Standing = Literal["absent", "done", "foreign"]
-"""Nothing is there (or what an earlier state of the video gave), what is wanted is, or something else is."""
+Standing = Literal["absent", "done", "foreign", "blocked"]
+"""Nothing is there (or what an earlier state of the video gave), what is wanted is, other features are, or
+something that is not of features and must not be written over."""
 
 
 class FeatureStore(Protocol):
@@ -29,7 +30,10 @@ class FeatureStore(Protocol):
         """The path beside which claims and failures of a video are marked."""
 
     def has(self, item: ListedVideo) -> bool:
-        """Whether anything lies where the features of a video would go."""
+        """Whether there are features of a video."""
+
+    def obstacle(self, item: ListedVideo) -> Path | None:
+        """What lies in the way and is not of features."""
 
     def facts(self, item: ListedVideo) -> dict[str, Any] | None:
         """What is known of the features that are there; None where Narravid did not write them."""
@@ -49,10 +53,14 @@ class FileStore:
         return item.output
 
     def has(self, item: ListedVideo) -> bool:
-        """See `FeatureStore`; a JSON of another kind that lies in the way counts too."""
+        """See `FeatureStore`."""
+        return item.output.exists()
+
+    def obstacle(self, item: ListedVideo) -> Path | None:
+        """See `FeatureStore`: a JSON that Narravid did not write where that of the features would go."""
         beside = facts_path(item.output)
-        is_in_the_way = item.output.suffix == ".npy" and beside.exists() and read_facts(item.output) is None
-        return item.output.exists() or is_in_the_way
+        is_ours = item.output.suffix != ".npy" or not beside.exists() or read_facts(item.output) is not None
+        return None if is_ours else beside
 
     def facts(self, item: ListedVideo) -> dict[str, Any] | None:
         """See `FeatureStore`."""
@@ -79,8 +87,13 @@ def standing_of(
         state: That of the video now.
 
     Returns:
-        The standing, and what is there instead if it is foreign.
+        The standing, and what is there instead if it is foreign or blocked.
     """
+    obstacle = store.obstacle(item)
+    if obstacle is not None:
+        return "blocked", (
+            f"{obstacle} is there and does not describe features; move it, or choose another place for them"
+        )
     if not store.has(item):
         return "absent", ""
     facts = store.facts(item)

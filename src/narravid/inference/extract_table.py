@@ -29,7 +29,8 @@ class TableStore:
     """All videos in one LanceDB table; see `data.feature_table`.
 
     Args:
-        folder: Where the table lies; names of videos are taken from there.
+        folder: Where the table lies. A video is called by the path of its features from there, or by the
+            whole path where it leads out of the folder.
         dim: Size of a feature.
         dtype: "float16" or "float32".
     """
@@ -47,6 +48,10 @@ class TableStore:
     def has(self, item: ListedVideo) -> bool:
         """See `extract_store.FeatureStore`."""
         return self._name(item) in self._present or self.facts(item) is not None
+
+    def obstacle(self, item: ListedVideo) -> Path | None:
+        """See `extract_store.FeatureStore`; nothing else lies in a table."""
+        return None
 
     def facts(self, item: ListedVideo) -> dict[str, Any] | None:
         """See `extract_store.FeatureStore`; what other processes have written meanwhile is looked up."""
@@ -76,4 +81,4 @@ class TableStore:
 
     def _name(self, item: ListedVideo) -> str:
         place = os.path.relpath(item.output, self._folder)
-        return str(item.output) if place.startswith(os.pardir) else place
+        return str(item.output) if place.split(os.sep)[0] == os.pardir else place
