@@ -8,89 +8,30 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import socket
-import time
-from collections import Counter, deque
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import torch
 
 from narravid.bad_items import MAX_BAD_SHARE
-from narravid.errors import ConfigError, NarravidError
+from narravid.errors import ConfigError
 from narravid.extras import import_extra
-from narravid.inference.extract_item import Outcome
-from narravid.inference.extract_job import ExtractionJob, open_worker
+from narravid.inference.claims import Claims, neighbour
+from narravid.inference.cluster_crew import ClusterConfig, Crew
+from narravid.inference.cluster_work import ClusterWork
+from narravid.inference.extract_job import ExtractionJob
 from narravid.inference.extract_list import ListedVideo
 from narravid.inference.extract_report import ExtractionReport, Tally
 from narravid.progress import progress_bar
-from narravid.video.watched import WatchedDecoder
 
 __all__ = ["ClusterConfig", "extract_on_cluster"]
 
 LOCAL = "local"
-VIDEOS_AT_ONCE = 2
-"""Videos that an actor has in work: while the network computes one, the next is decoded."""
-
-MAX_DEATHS_PER_VIDEO = 3
-"""A video at which so many actors died is bad: it may be the cause."""
-
-LOOK_AGAIN_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class ClusterConfig:
-    """Where to compute, and with how much.
-
-    Attributes:
-        address: Of the cluster; "auto" for the one this machine belongs to, "local" to start one here.
-        num_actors: Processes, each with a network.
-        cpus: Processor cores for each; also the threads of its network.
-        gpus: GPUs for each; a fraction shares one.
-
-    Raises:
-        ConfigError: If a number is out of range.
-    """
-
-    address: str
-    num_actors: int = 2
-    cpus: float = 1.0
-    gpus: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.num_actors < 1:
-            raise ConfigError(f"must be at least 1, got {self.num_actors}", key="num_actors")
-        for name in ("cpus", "gpus"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"must be at least 0, got {value}", key=name)
-
-
-class _ExtractionActor:
-    """One process of the cluster; Ray calls it from `VIDEOS_AT_ONCE` threads."""
-
-    def __init__(self, job: ExtractionJob, num_threads: int) -> None:
-        torch.set_num_threads(num_threads)
-        opened = ExitStack()
-        decoder = opened.enter_context(WatchedDecoder(num_workers=VIDEOS_AT_ONCE))
-        self._worker = opened.enter_context(open_worker(job, decoder))
-        self._opened = opened
-
-    def ready(self) -> None:
-        """Answers when the network is loaded."""
-
-    def do(self, item: ListedVideo) -> Outcome:
-        """Extract one video."""
-        return self._worker.do(item)
-
-    def finish(self) -> float:
-        """Close everything; seconds that the network worked."""
-        self._opened.close()
-        return self._worker.busy_seconds
+LITTLE = 1e-6
+"""Ray counts in ten-thousandths; three times 0.1 GPU fits into 0.3."""
 
 
 def extract_on_cluster(
@@ -114,18 +55,23 @@ def extract_on_cluster(
         MissingExtraError: If Ray is not installed.
         ConfigError: If there is no such cluster, or it is too small.
         TooManyBadItemsError: If more are bad.
-        NarravidError: If an actor does not start, or the network gives NaN or infinity.
+        NarravidError: If actors do not start, do not see the files or get no place, or the network gives NaN
+            or infinity.
     """
     ray = import_extra("ray", extra="cluster", feature="extraction on a cluster")
     _connect(ray, config)
     try:
         report.num_networks = config.num_actors
-        crew = _Crew(ray, job, config)
-        with progress_bar("extracting", len(items), unit="videos") as bar:
+        with (
+            _file_for_all(job.output_folder or items[0].output.parent) as seen_by_all,
+            progress_bar("extracting", len(items), unit="videos") as bar,
+        ):
+            crew = Crew(ray, job, config, seen_by_all=seen_by_all)
+            crew.await_first(bar)
             tally = Tally(report, bar, num_videos=len(items), max_bad_share=max_bad_share)
             busy_seconds = 0.0
             try:
-                crew.work(items, tally)
+                ClusterWork(ray, crew, items, videos_at_once=config.videos_at_once).do_all(tally, bar)
                 busy_seconds = crew.finish()
             finally:
                 tally.finish(busy_seconds)
@@ -133,13 +79,33 @@ def extract_on_cluster(
         ray.shutdown()
 
 
+@contextmanager
+def _file_for_all(folder: Path) -> Iterator[Path]:
+    """A file beside the outputs, by which actors see that theirs is the same file system.
+
+    It is a claim, so that what a killed run left can be told from the file of a run that lives.
+    """
+    name = "cluster-run"
+    with Claims() as claims:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f".{name}.*.claim"):
+            claims.forget(folder / left.name.removeprefix(".").removesuffix(".claim"))
+        mark = folder / f"{name}.{secrets.token_hex(8)}"
+        with claims.hold(mark):
+            yield neighbour(mark, "claim")
+
+
 def _connect(ray: ModuleType, config: ClusterConfig) -> None:
-    needed = {"CPU": config.num_actors * config.cpus, "GPU": config.num_actors * config.gpus}
     common = {"log_to_driver": False, "logging_level": "ERROR"}
     if config.address == LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours reports its use to nobody
-        num_cpus, num_gpus = math.ceil(needed["CPU"]), math.ceil(needed["GPU"])
-        ray.init(num_cpus=max(1, num_cpus), num_gpus=num_gpus, include_dashboard=False, **common)
+        ray.init(
+            address=LOCAL,  # not the one that RAY_ADDRESS names, nor one that runs here already
+            num_cpus=max(1, math.ceil(config.num_actors * config.cpus)),
+            num_gpus=math.ceil(config.num_actors * config.gpus),
+            include_dashboard=False,
+            **common,
+        )
         return
     try:
         _try_address(config.address)
@@ -147,121 +113,36 @@ def _connect(ray: ModuleType, config: ClusterConfig) -> None:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(f"no Ray cluster at {config.address!r}: {reason}", key="ray") from error
-    there = ray.cluster_resources()
-    for kind, amount in needed.items():
-        if amount > there.get(kind, 0.0):
-            ray.shutdown()
-            has = there.get(kind, 0.0)
-            raise ConfigError(
-                f"{config.num_actors} actors need {amount:g} {kind}s, the cluster has {has:g}",
-                key="ray_actors",
-            )
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    num_fitting = sum(_num_fitting(machine, config) for machine in machines)
+    if num_fitting < config.num_actors:
+        ray.shutdown()
+        cpus, gpus = (sum(machine.get(kind, 0.0) for machine in machines) for kind in ("CPU", "GPU"))
+        raise ConfigError(
+            f"{config.num_actors} actors, each with {config.cpus:g} CPUs and {config.gpus:g} GPUs "
+            f"of one machine, do not fit: the cluster has {cpus:g} CPUs and {gpus:g} GPUs "
+            f"on {len(machines)} machines, room for {num_fitting:g} such actors",
+            key="ray_actors",
+        )
+
+
+def _num_fitting(machine: dict[str, float], config: ClusterConfig) -> float:
+    """How many actors a machine has room for; infinity where they need nothing."""
+    rooms = [
+        math.floor(machine.get(kind, 0.0) / amount + LITTLE)
+        for kind, amount in (("CPU", config.cpus), ("GPU", config.gpus))
+        if amount
+    ]
+    return min(rooms, default=math.inf)
 
 
 def _try_address(address: str) -> None:
     """Fail at once where nobody listens: Ray itself would go on trying for minutes.
 
     Raises:
-        OSError: If there is no connection to a `host:port`; other kinds of addresses are left to Ray.
+        OSError: If there is no connection to a `host:port` or `[IPv6]:port`; other kinds are left to Ray.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-
-
-class _Crew:
-    """The actors and what each is at.
-
-    Args:
-        ray: The library.
-        job: What is made.
-        config: How many actors, with how much.
-    """
-
-    def __init__(self, ray: ModuleType, job: ExtractionJob, config: ClusterConfig) -> None:
-        self._ray = ray
-        self._job = job
-        self._num_threads = max(1, int(config.cpus))
-        self._actor_class = ray.remote(
-            num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=VIDEOS_AT_ONCE
-        )(_ExtractionActor)
-        self._actors = [self._new_actor() for _ in range(config.num_actors)]
-        self._running: dict[Any, tuple[ListedVideo, Any]] = {}
-        self._deaths: Counter[ListedVideo] = Counter()
-        self._await_first()
-
-    def _await_first(self) -> None:
-        """Wait for the first actor; where it does not start, neither will the others."""
-        (first, *_), _ = self._ray.wait([actor.ready.remote() for actor in self._actors], num_returns=1)
-        try:
-            self._ray.get(first)
-        except self._ray.exceptions.RayError as error:
-            raise NarravidError(f"an actor does not start: {_last_line(error)}") from error
-
-    def work(self, items: Sequence[ListedVideo], tally: Tally) -> None:
-        """Do all videos."""
-        waiting = deque(items)
-        busy: list[ListedVideo] = []
-        while waiting or busy or self._running:
-            if not waiting and not self._running:  # what is left was claimed by other runs
-                time.sleep(LOOK_AGAIN_SECONDS)
-                waiting, busy = deque(busy), []
-            self._hand_out(waiting)
-            (done, *_), _ = self._ray.wait(list(self._running), num_returns=1)
-            item, actor = self._running.pop(done)
-            outcome = self._outcome(done, item, actor)
-            if outcome is None:
-                waiting.appendleft(item)
-            elif outcome.kind == "busy":
-                busy.append(item)
-            else:
-                tally.read(outcome.video_seconds)
-                tally.note(outcome)
-
-    def finish(self) -> float:
-        """Close the actors; seconds that the networks of the living ones worked."""
-        total = 0.0
-        for actor in self._actors:
-            try:
-                total += self._ray.get(actor.finish.remote(), timeout=60.0)
-            except (self._ray.exceptions.RayError, TimeoutError):
-                continue  # it died after its last video
-        return total
-
-    def _new_actor(self) -> Any:  # noqa: ANN401 - Ray makes the class
-        return self._actor_class.remote(self._job, self._num_threads)
-
-    def _hand_out(self, waiting: deque[ListedVideo]) -> None:
-        load = Counter(id(actor) for _, actor in self._running.values())
-        for actor in self._actors * VIDEOS_AT_ONCE:
-            if waiting and load[id(actor)] < VIDEOS_AT_ONCE:
-                load[id(actor)] += 1
-                item = waiting.popleft()
-                self._running[actor.do.remote(item)] = (item, actor)
-
-    def _outcome(self, done: Any, item: ListedVideo, actor: Any) -> Outcome | None:  # noqa: ANN401
-        """What became of a video; None if its actor died and it is to be tried again."""
-        errors = self._ray.exceptions
-        try:
-            outcome: Outcome = self._ray.get(done)
-        except errors.RayTaskError as error:
-            if isinstance(error.cause, Exception):
-                raise error.cause from None
-            raise
-        except errors.ActorDiedError:
-            self._replace(actor)
-            self._deaths[item] += 1
-            if self._deaths[item] < MAX_DEATHS_PER_VIDEO:
-                return None
-            return Outcome(item, "bad", f"{MAX_DEATHS_PER_VIDEO} actors died while they were at it")
-        except errors.ActorUnavailableError:
-            return None
-        return outcome
-
-    def _replace(self, actor: Any) -> None:  # noqa: ANN401
-        """Start an actor in the place of a dead one; each death is told once for every video in its work."""
-        self._actors = [self._new_actor() if other is actor else other for other in self._actors]
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()
