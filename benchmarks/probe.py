@@ -73,12 +73,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--toy-steps", type=int, help="steps on the toy world; as the preset says when absent"
     )
-    parser.add_argument("--epochs", type=int, default=150, help="passes over the training clips")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--epochs", type=int, default=100, help="passes over the training clips")
+    parser.add_argument("--batch-size", type=int, default=20)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--num-frames", type=int, default=16, help="frames of a training clip")
-    parser.add_argument("--fps", type=float, default=5.0, help="frames per second of a training clip")
-    parser.add_argument("--size-pixels", type=int, default=96)
+    parser.add_argument("--fps", type=float, default=7.5, help="frames per second of a training clip")
+    parser.add_argument("--size-pixels", type=int, default=64)
     parser.add_argument("--clips", choices=("native", "model"), default="model", help="windows of the probe")
     parser.add_argument("--num-windows", type=int, help="windows of the probe; ten when absent")
     parser.add_argument("--workers", type=int, default=2)
@@ -149,12 +149,12 @@ def fine_tuning(options: argparse.Namespace, training: Path) -> list[str]:
         "data.storage": "memory",
         "data.zoom": None,
         "data.augmentation.flip-probability": 0.5,
-        "data.augmentation.brightness": 0.3,
-        "data.augmentation.shift-pixels": options.size_pixels // 12,
+        "data.augmentation.brightness": 0.15,
+        "data.augmentation.shift-pixels": options.size_pixels // 16,
         "model.clip-spec.num-frames": options.num_frames,
         "model.clip-spec.fps": options.fps,
         "model.clip-spec.size-pixels": options.size_pixels,
-        "model.dropout": 0.5,
+        "model.dropout": 0.2,
         "optim.name": "adamw",
         "optim.lr": options.learning_rate,
         "optim.weight-decay": 1e-3,
