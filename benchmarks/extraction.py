@@ -1,6 +1,6 @@
 """How fast features of whole videos are extracted, against the naive way, and what the network takes of it.
 
-    python benchmarks/extraction.py [VIDEO ...] [--model MODEL] [--extractors s3d resnext-101] [--rounds 5]
+    python benchmarks/extraction.py [--model MODEL] [--folder FOLDER] [--rounds 5] [--write] [VIDEO ...]
 
 S3D sees 32 frames of 224 pixels at 10 per second, ResNeXt-101 its published 16 of 112 at 24, windows end to
 end. Without VIDEO four files of 64 s are written, 640x360; FOLDER keeps them for the next run. Without MODEL
@@ -12,7 +12,7 @@ the S3D has weights drawn at random; what bfloat16 costs can only be judged on a
 
 The network alone is timed on the same clips, all ways taking turns, medians of the rounds. Ways whose library
 is not installed are left out. The last columns compare the vectors of the videos, scaled to length one, with
-those of the naive way.
+those of the naive way. `--write` puts the table of whole videos into docs/extraction.md.
 """
 
 from __future__ import annotations
@@ -55,8 +55,12 @@ from narravid.video.decode import probe
 from narravid.video.resize import short_side_size
 from narravid.video.transforms import normalise, to_channels_first, to_unit_float
 from narravid.video.watched import WatchedDecoder
+from tables import fill_in
 from training_plain import PlainS3D
 
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "extraction.md"
+COLUMNS = ("hours per hour", "ratio", "network busy", "difference", "cosine")
 NAIVE_BATCH = 4
 WIDTH, HEIGHT = 640, 360
 WORDS = ("add", "oil", "pan")
@@ -103,6 +107,7 @@ class Options:
     workers: int = 2
     size: int | None = None
     folder: Path | None = None
+    write: bool = False
     ways: Sequence[tuple[Backend, EmbeddingDtype]] = field(default_factory=lambda: WAYS)
 
 
@@ -278,8 +283,8 @@ def processor() -> str:
     return f"bfloat16 in hardware: {', '.join(has) or 'no, it is imitated'}"
 
 
-def measure(subject: Subject, videos: Sequence[Path], options: Options, console: Console) -> None:
-    """Print the tables of one model."""
+def measure(subject: Subject, videos: Sequence[Path], options: Options, console: Console) -> list[str]:
+    """Print the tables of one model; gives the rows of the second for the page."""
     ways = list(available(options.ways, subject.model))
     plan = subject.plan
     title = f"{subject.name}, {plan.num_frames} x {plan.size_pixels}² at {plan.fps:g} fps"
@@ -294,16 +299,19 @@ def measure(subject: Subject, videos: Sequence[Path], options: Options, console:
     console.print(title, style="bold")
     console.print(alone)
 
-    table = Table("whole videos", "hours per hour", "ratio", "network busy", "difference", "cosine")
+    table = Table("whole videos", *COLUMNS)
     naive = naive_way(subject, videos)
     busy = f"{naive.busy_share:.0%}"
-    table.add_row("naive, eager float32", f"{naive.hours_per_hour:.2f}", "1.00 x", busy, "", "")
+    rows = [["naive, eager float32", f"{naive.hours_per_hour:.2f}", "1.00 x", busy, "", ""]]
     for way in ways:
         ours = narravid_way(subject, videos, way, options)
         ratio = f"{ours.hours_per_hour / naive.hours_per_hour:.2f} x"
         cells = [f"{ours.hours_per_hour:.2f}", ratio, f"{ours.busy_share:.0%}"]
-        table.add_row(f"narravid, {label_of(way)}", *cells, *difference(ours.vectors, naive.vectors))
+        rows.append([f"narravid, {label_of(way)}", *cells, *difference(ours.vectors, naive.vectors)])
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
+    return [f"| {' | '.join([title, *row])} |" for row in rows]
 
 
 def parse() -> Options:
@@ -319,6 +327,7 @@ def parse() -> Options:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--size", type=int, help="pixels, to try the script itself with little")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--ways", nargs="+", help="such as 'torch float32'; all when not given")
     words = vars(parser.parse_args())
     names = words.pop("ways")
@@ -339,10 +348,17 @@ def main() -> None:
                 if not video.exists():
                     write_moving_textures(video, WIDTH, HEIGHT, seconds=options.seconds)
                 videos.append(video)
-        console.print(f"{torch.get_num_threads()} threads, {len(videos)} videos; {processor()}")
+        conditions = f"{torch.get_num_threads()} threads, {len(videos)} videos; {processor()}"
+        console.print(conditions)
+        lines = [
+            f"| network | way | {' | '.join(COLUMNS)} |",
+            f"| --- | --- |{' ---: |' * len(COLUMNS)}",
+        ]
         subjects = {"s3d": s3d_subject, "resnext-101": resnext_subject}
         for name in options.extractors:
-            measure(subjects[name](options, Path(temporary)), videos, options, console)
+            lines += measure(subjects[name](options, Path(temporary)), videos, options, console)
+    if options.write:
+        fill_in(PAGE, "\n".join([*lines, "", f"{conditions}."]), script="extraction.py")
 
 
 if __name__ == "__main__":

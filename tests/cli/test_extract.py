@@ -166,7 +166,7 @@ def test_features_of_other_settings_are_told(folder, tmp_path, capsys):
     assert extract(*words) == 1
     said = capsys.readouterr().out
     assert "a.npy was made with another windows and another features_per_second" in said
-    assert "2 videos have other features already; --overwrite replaces them" in said
+    assert "2 videos have something else in the place of their features; --overwrite" in said
     assert extract(*words, "--overwrite") == 0
     assert len(np.load(tmp_path / "a.npy")) == 4
 

@@ -230,7 +230,10 @@ class Extract:
         for video, reason in report.refused[:MAX_REFUSED_SHOWN]:
             print(f"not extracted: {video}: {reason}")
         if report.refused:
-            print(f"{len(report.refused):,} videos have other features already; --overwrite replaces them")
+            print(
+                f"{len(report.refused):,} videos have something else in the place of their features; "
+                "--overwrite replaces other features, and nothing else"
+            )
         print(
             f"{report.num_done:,} videos extracted, {report.num_skipped:,} there already, "
             f"{len(report.bad):,} bad"
