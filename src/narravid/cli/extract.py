@@ -62,7 +62,7 @@ class Extract:
         dtype: Arithmetic of the network.
         backend: What computes the network.
         batch_size: Windows per forward pass. The features of a video can differ in the last bit with it.
-        workers: Videos that are decoded at once, each in a process of its own.
+        workers: Videos that are decoded at once, each in a process of its own; on a cluster, by each actor.
         claim_timeout: Seconds after which a video that a process on another machine has claimed, and then
             given no sign of life, is done by another.
         max_bad_share: Stop when a larger share of the videos is bad; a long list is judged from its
@@ -220,7 +220,11 @@ class Extract:
         assert self.ray is not None  # asked before
         job = replace(job, device="cuda" if self.ray_gpus > 0 else "cpu")
         config = ClusterConfig(
-            address=self.ray, num_actors=self.ray_actors, cpus=self.ray_cpus, gpus=self.ray_gpus
+            address=self.ray,
+            num_actors=self.ray_actors,
+            cpus=self.ray_cpus,
+            gpus=self.ray_gpus,
+            videos_at_once=self.workers,
         )
         extract_on_cluster(items, job, config, report=report, max_bad_share=self.max_bad_share)
 

@@ -59,6 +59,8 @@ def extract_on_cluster(
             or infinity.
     """
     ray = import_extra("ray", extra="cluster", feature="extraction on a cluster")
+    if not items:
+        return
     _connect(ray, config)
     try:
         report.num_networks = config.num_actors
