@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -150,3 +153,20 @@ def test_the_last_chunk_is_filled_before_it_is_normalised(generator):
     padding = normal[1, :, 2:].flatten(1)
     mean = torch.tensor([110.6, 103.2, 96.3]).view(3, 1)
     assert torch.allclose(padding, -mean.expand_as(padding), atol=1e-4)
+
+
+@pytest.mark.parametrize(("num_frames", "stride_frames"), [(4, 1000), (20, 3), (40, 7)])
+def test_no_more_is_held_than_a_window_and_a_chunk(num_frames, stride_frames):
+    plan = ExtractionPlan(num_frames, 8.0, stride_frames, 1)
+    chunks, most_alive = [], 0
+
+    def stream():
+        nonlocal most_alive
+        for _ in range(200):
+            pixels = np.zeros((plan.chunk_shape.num_frames, 1, 1, 3), np.uint8)
+            chunks.append(weakref.ref(pixels))  # kept by every tensor that shows some of it
+            most_alive = max(most_alive, sum(chunk() is not None for chunk in chunks))
+            yield torch.from_numpy(pixels)
+
+    assert sum(1 for _ in windows_of(stream(), plan)) == -(-3200 // stride_frames)
+    assert 1 <= most_alive <= 3 + num_frames // 16
