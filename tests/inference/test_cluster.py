@@ -15,11 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from extraction_doubles import files_of
 from models.small_models import small_model
-from narravid.errors import ConfigError
+from narravid.errors import ConfigError, NarravidError
+from narravid.inference import cluster_crew
 from narravid.inference.cluster import ClusterConfig
+from narravid.inference.extract_job import ExtractionJob
+from narravid.inference.extract_plan import ExtractionPlan
 from narravid.models.hub import save_model
 from narravid.video.encode import write_video
 from numbered_video import numbered_frame
@@ -282,3 +286,28 @@ def test_a_cluster_that_is_not_there_is_told(archive, tmp_path, address):
 def test_settings_that_cannot_be_are_refused(settings):
     with pytest.raises(ConfigError, match="must be at least"):
         ClusterConfig("local", **settings)
+
+
+def test_a_machine_with_another_file_system_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_crew, "SEE_SECONDS", 0.0)
+    plan = ExtractionPlan(num_frames=4, fps=4.0, stride_frames=4, size_pixels=8, layer="embedding")
+    actor = cluster_crew.ExtractionActor(
+        ExtractionJob("none", plan),
+        seen_by_all=tmp_path / "of another",
+        num_threads=torch.get_num_threads(),
+        videos_at_once=1,
+    )
+    with pytest.raises(NarravidError, match=f"the machine {actor.place()} does not see {tmp_path}"):
+        actor.open()
+
+
+@on_cluster
+def test_a_video_that_no_actor_finds_is_bad(archive, tmp_path):
+    table = tmp_path / "in.csv"
+    (there,) = (archive / "videos" / "0").glob("000.mp4")
+    table.write_text(f"video_path,feature_path\n{there},a\n{tmp_path / 'no.mp4'},b\n")
+    words = [*command(archive, tmp_path, *RAY, "--max-bad-share", "1"), "--csv", str(table)]
+    at = words.index("--videos")
+    done = subprocess.run([*words[:at], *words[at + 2 :]], capture_output=True, text=True, timeout=300)
+    assert "1 videos extracted, 0 there already, 1 bad" in done.stdout, done.stderr
+    assert "no such file" in done.stdout

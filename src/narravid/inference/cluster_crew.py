@@ -24,7 +24,7 @@ from narravid.inference.extract_list import ListedVideo
 from narravid.progress import ProgressBar
 from narravid.video.watched import WatchedDecoder
 
-__all__ = ["ClusterConfig", "Crew", "Member", "last_line"]
+__all__ = ["ClusterConfig", "Crew", "ExtractionActor", "Member", "last_line"]
 
 MAX_FAILED_STARTS = 3
 """So many actors in a row that do not start end a run."""
@@ -75,8 +75,15 @@ class ClusterConfig:
                 raise ConfigError(f"must be at least 0, got {value}", key=name)
 
 
-class _ExtractionActor:
-    """One process of the cluster; Ray calls it from several threads."""
+class ExtractionActor:
+    """One process of the cluster; Ray calls it from several threads.
+
+    Args:
+        job: What is made.
+        seen_by_all: A file that this machine must see.
+        num_threads: Of the network.
+        videos_at_once: Videos in work.
+    """
 
     def __init__(
         self, job: ExtractionJob, *, seen_by_all: Path, num_threads: int, videos_at_once: int
@@ -163,7 +170,7 @@ class Crew:
         self._seen_by_all = seen_by_all
         self._actor_class = ray.remote(
             num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=config.videos_at_once
-        )(_ExtractionActor)
+        )(ExtractionActor)
         self._members = [self._new_member() for _ in range(config.num_actors)]
         self._num_failed = 0
         self._has_started = False
