@@ -211,7 +211,7 @@ def test_actors_that_do_not_start_end_the_run_and_make_no_video_bad(archive, few
     assert status == 2
     assert "actors do not start (3 in a row)" in said
     assert str(model) in said
-    assert not (output / "bad_items.csv").exists()
+    assert not list(csv.DictReader((output / "bad_items.csv").read_text().splitlines()))
 
 
 SHARED_CLUSTER = """
