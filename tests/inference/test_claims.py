@@ -235,6 +235,15 @@ def test_a_claim_that_was_taken_over_is_left_to_its_new_owner(output):
         assert neighbour(output, "claim").exists()
 
 
+def test_long_names_are_claimed_too(tmp_path):
+    output = tmp_path / ("動" * 80 + ".npy")  # 244 bytes of 255
+    with Claims() as claims, claims.hold(output) as is_ours:
+        assert is_ours
+        with Claims() as others, others.hold(output) as is_theirs:
+            assert not is_theirs
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_timeout_must_be_positive():
     with pytest.raises(ValueError, match="must be positive"):
         Claims(0)

@@ -25,6 +25,18 @@ def test_a_process_lives_until_it_ends_and_a_later_one_of_its_number_is_another(
     assert began(process.pid) == ""
 
 
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/stat"), reason="needs a system that says when processes began"
+)
+def test_a_killed_process_whose_end_nobody_asked_for_does_not_run():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    beginning = began(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is still in the list
+    assert is_alive(process.pid, beginning) is False
+    process.communicate()
+
+
 def test_without_a_beginning_a_number_says_little(monkeypatch):
     monkeypatch.setattr("narravid.inference.process_identity.began", lambda pid: "")
     assert is_alive(os.getpid(), "") is None

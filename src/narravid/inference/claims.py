@@ -12,6 +12,7 @@ Claims save work and guard nothing: should two processes do the same thing after
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -33,6 +34,9 @@ __all__ = ["CLAIM_TIMEOUT_SECONDS", "Claims", "file_system_now", "neighbour"]
 CLAIM_TIMEOUT_SECONDS = 600.0
 TOUCHES_PER_TIMEOUT = 10
 CLAIM_KIND = "claim"
+MAX_NAME_BYTES = 160
+"""Of 255 that file systems allow; drafts of claims take up to 80 more."""
+
 LITTER = re.compile(
     r"\..+\.claim(?P<marker>\.(?:[0-9a-f]{16}|unnamed))?"
     r"(?:\.(?P<place>[0-9a-f]{8})[0-9a-f]{8}-(?P<pid>\d+)-(?P<began>\d*)\.draft)?"
@@ -41,8 +45,14 @@ LITTER = re.compile(
 
 
 def neighbour(path: Path, kind: str) -> Path:
-    """A hidden file beside an output that says something of it, such as `.a.npy.claim`."""
-    return path.with_name(f".{path.name}.{kind}")
+    """A hidden file beside an output that says something of it, such as `.a.npy.claim`.
+
+    Where the name of the output is too long to be made longer, a hash stands for it.
+    """
+    name = path.name
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return path.with_name(f".{name}.{kind}")
 
 
 def file_system_now(folder: Path) -> float:

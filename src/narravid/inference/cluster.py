@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 from narravid.bad_items import MAX_BAD_SHARE
 from narravid.errors import ConfigError
 from narravid.extras import import_extra
@@ -100,11 +102,18 @@ def _file_for_all(folder: Path) -> Iterator[Path]:
 def _connect(ray: ModuleType, config: ClusterConfig) -> None:
     common = {"log_to_driver": False, "logging_level": "ERROR"}
     if config.address == LOCAL:
+        num_gpus = math.ceil(config.num_actors * config.gpus)
+        if num_gpus > torch.cuda.device_count():
+            raise ConfigError(
+                f"{config.num_actors} actors with {config.gpus:g} GPUs each do not fit: this machine has "
+                f"{torch.cuda.device_count()}",
+                key="ray_actors",
+            )
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of ours reports its use to nobody
         ray.init(
             address=LOCAL,  # not the one that RAY_ADDRESS names, nor one that runs here already
             num_cpus=max(1, math.ceil(config.num_actors * config.cpus)),
-            num_gpus=math.ceil(config.num_actors * config.gpus),
+            num_gpus=num_gpus,
             include_dashboard=False,
             **common,
         )

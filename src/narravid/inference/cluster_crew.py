@@ -139,6 +139,7 @@ class Member:
         is_alone: Whether it has one in work that may have killed others, and gets no more.
         rests_until: It gets nothing before.
         num_unanswered: How often in a row it did not answer.
+        is_given_up: Whether the run itself ended it; what becomes of its videos then is no fault of theirs.
     """
 
     actor: Any
@@ -149,6 +150,7 @@ class Member:
     is_alone: bool = False
     rests_until: float = 0.0
     num_unanswered: int = 0
+    is_given_up: bool = False
 
 
 class Crew:
@@ -204,7 +206,9 @@ class Crew:
         Raises:
             NarravidError: If too many actors did not start.
         """
-        member = next(member for member in self._members if member.starting is ref)
+        member = next((member for member in self._members if member.starting == ref), None)
+        if member is None:  # of an actor that was given up meanwhile
+            return
         try:
             answer = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
@@ -251,6 +255,7 @@ class Crew:
         member.num_unanswered += 1
         member.rests_until = time.monotonic() + REST_SECONDS
         if member.num_unanswered >= MAX_UNANSWERED and member in self._members:
+            member.is_given_up = True
             self._ray.kill(member.actor)
             self.replace(member)
 

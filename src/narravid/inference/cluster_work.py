@@ -161,6 +161,8 @@ class ClusterWork:
                 raise NarravidError(f"no actor of the cluster answers: {last_line(error)}") from error
             return None
         except errors.RayActorError:
+            if member.is_given_up:
+                return None
             self._crew.replace(member)
             task.num_deaths += 1
             if task.num_deaths < MAX_DEATHS_PER_VIDEO:

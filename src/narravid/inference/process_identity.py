@@ -26,19 +26,28 @@ def place_digits() -> str:
 
 
 def is_alive(pid: int, beginning: str) -> bool | None:
-    """Whether a process of this place runs; None where a later one may have got its id."""
-    if not _exists(pid) or began(pid) != beginning:
+    """Whether a process of this place runs; None where a later one may have got its id.
+
+    One that was killed and whose parent has not asked for its end yet does not run any more.
+    """
+    if not _exists(pid) or _status(pid)[:1] in (["Z"], ["X"]) or began(pid) != beginning:
         return False
     return True if beginning else None
 
 
 def began(pid: int) -> str:
     """When a process began, in clock ticks since the system did; empty where the system does not say."""
+    status = _status(pid)
+    return status[19] if status else ""
+
+
+def _status(pid: int) -> list[str]:
+    """What the system says of a process, from its state on; nothing where it does not say."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-    return status.rpartition(")")[2].split()[19]  # the name before the bracket may hold anything
+        return []
+    return status.rpartition(")")[2].split()  # the name before the bracket may hold anything
 
 
 def _exists(pid: int) -> bool:

@@ -114,7 +114,7 @@ def test_lists_that_do_not_make_a_probe(folder, decoder):
 
 def test_a_test_clip_that_is_a_training_clip_is_refused(folder, decoder):
     session = session_of(ColourModel(), decoder)
-    for row in ("a.mp4,green,test,3,6", "./a.mp4,red,test,,"):
+    for row in ("a.mp4,green,test,3,6", "./a.mp4,red,test,,", "a.mp4,red,test,0,4"):
         labels = write_labels(folder, [*rows_of("a", "train"), row], "twice.csv")
         with pytest.raises(AnnotationError, match=r"twice\.csv: has a\.mp4 in both parts of twice"):
             OwnProbe(labels=labels, num_frames=8).run(session)

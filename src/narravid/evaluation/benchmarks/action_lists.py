@@ -103,10 +103,11 @@ class ActionSet:
             judged.setdefault(self._file(number), set()).add(self.items[number].span)
         for number in split.train:
             spans, span = judged.get(self._file(number), set()), self.items[number].span
-            # The same part of a video, or the whole of it on one side.
-            if span in spans or None in spans or (span is None and spans):
+            if any(_share_time(span, other) for other in spans):
                 raise AnnotationError(
-                    source, f"has {self.names[number]} in both parts of {split.name}, training and test"
+                    source,
+                    f"has {self.names[number]} in both parts of {split.name}, training and test, whole or "
+                    "in part",
                 )
         self._require(split.train, purpose=f"learn from ({split.name})", folder=folder)
 
@@ -289,3 +290,10 @@ def _located(
         ),
         absent=absent,
     )
+
+
+def _share_time(first: Span | None, second: Span | None) -> bool:
+    """Whether two parts of one video have something in common; None is all of it."""
+    if first is None or second is None:
+        return True
+    return first == second or first.overlap_seconds(second) > 0

@@ -96,5 +96,8 @@ def _feature_name(video: str, tracks: FolderTracks) -> str:
     """The longest end of a video's path under which there are features; the path if there are none."""
     parts = [part for part in Path(video).parts if part not in (os.pardir, os.sep)]
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
-    is_there = (end for end in ends if any(folder.path_of(end).is_file() for folder in tracks.folders))
-    return next(is_there, ends[0])
+    for together in (all, any):  # a name that every folder has goes before one that some have
+        for end in ends:
+            if together(folder.path_of(end).is_file() for folder in tracks.folders):
+                return end
+    return ends[0]

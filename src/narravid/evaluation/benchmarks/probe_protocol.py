@@ -161,6 +161,8 @@ def _check_takes(encoder: ClipEncoder, num_frames: int, model_name: str) -> None
     except torch.OutOfMemoryError:
         raise
     except (ValueError, RuntimeError) as error:
+        if "alloc" in str(error):  # the memory of a processor ends in a plain RuntimeError
+            raise
         raise ConfigError(
             f"{model_name} takes no windows of {num_frames} frames ({error}); --clips model takes clips as "
             "it wants them",
