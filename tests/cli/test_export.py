@@ -41,6 +41,6 @@ def test_a_model_becomes_a_folder_that_pytorch_runs_alone(model_folder: Path, tm
 
 def test_mistakes_are_one_line(model_folder: Path, tmp_path: Path, capsys):
     assert main(["export", str(model_folder), "--output", str(tmp_path), "--format", "onnx"]) == 2
-    assert "holds other files than an export" in capsys.readouterr().err
+    assert "holds other files than those of an export" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "gone"), "--output", str(tmp_path / "export")]) == 2
     assert "no such file or folder" in capsys.readouterr().err

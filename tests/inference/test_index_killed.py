@@ -50,6 +50,7 @@ def check_killed_runs(tmp_path: Path, *, seed: int, num_kills: int) -> list[dict
     return runs
 
 
+@pytest.mark.slow
 def test_a_killed_run_started_again_gives_the_rows_of_an_undisturbed_one(tmp_path: Path):
     runs = check_killed_runs(tmp_path, seed=0, num_kills=8)
     assert any(run["in_write"] for run in runs)

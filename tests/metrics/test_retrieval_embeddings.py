@@ -53,6 +53,7 @@ def same(counts, expected):
     )
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10_000),
     num_queries=st.integers(1, 30),

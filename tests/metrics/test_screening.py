@@ -81,6 +81,7 @@ def assert_same(counts, expected):
         assert torch.equal(one.num_tied, other.num_tied)
 
 
+@pytest.mark.slow
 @given(
     kind=st.sampled_from(KINDS),
     seed=st.integers(0, 10_000),

@@ -81,6 +81,7 @@ def test_other_depths_and_a_first_layer_without_shortcut(tmp_path, generator, nu
         torch.testing.assert_close(model.frame_features(frames), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_resnet_152(tmp_path, generator):
     tensors = tensors_of(ResNet2DConfig())
     counted = [key for key in tensors if not key.endswith("num_batches_tracked")]

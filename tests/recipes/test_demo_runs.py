@@ -51,6 +51,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_error_of_one_training_comes_through_and_ends_the_other(world: Path) -> None:
     recipes, runs = endless_runs(world)
     recipes["second"] = replace(recipes["second"], data=replace(recipes["second"].data, batch_size=1000))
