@@ -59,7 +59,8 @@ from tables import fill_in
 from training_plain import PlainS3D
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "extraction.md"
+EXTRACTION_PAGE = ROOT / "docs" / "extraction.md"
+INFERENCE_PAGE = ROOT / "docs" / "inference.md"
 COLUMNS = ("hours per hour", "ratio", "network busy", "difference", "cosine")
 NAIVE_BATCH = 4
 WIDTH, HEIGHT = 640, 360
@@ -276,15 +277,21 @@ def difference(vectors: np.ndarray, expected: np.ndarray) -> tuple[str, str]:
     return f"{np.abs(ours - theirs).max():.1e}", f"{(ours * theirs).sum(axis=1).min():.6f}"
 
 
+def bfloat16_instructions() -> list[str]:
+    """Those of the processor; without any, bfloat16 is imitated and slow."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return [name for name in ("avx512_bf16", "amx_bf16") if name in flags]
+
+
 def processor() -> str:
     """What of the processor decides how fast bfloat16 is."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    has = [name for name in ("avx512_bf16", "amx_bf16") if name in flags]
-    return f"bfloat16 in hardware: {', '.join(has) or 'no, it is imitated'}"
+    return f"bfloat16 in hardware: {', '.join(bfloat16_instructions()) or 'no'}"
 
 
-def measure(subject: Subject, videos: Sequence[Path], options: Options, console: Console) -> list[str]:
-    """Print the tables of one model; gives the rows of the second for the page."""
+def measure(
+    subject: Subject, videos: Sequence[Path], options: Options, console: Console
+) -> tuple[list[str], list[str]]:
+    """Print the tables of one model; gives the rows of both for the pages."""
     ways = list(available(options.ways, subject.model))
     plan = subject.plan
     title = f"{subject.name}, {plan.num_frames} x {plan.size_pixels}² at {plan.fps:g} fps"
@@ -293,9 +300,12 @@ def measure(subject: Subject, videos: Sequence[Path], options: Options, console:
     columns = [
         network_seconds(subject, ways, batch_size=size, rounds=options.rounds) for size in options.batch_sizes
     ]
+    of_network = []
     for name in columns[0]:
-        cells = [f"{1000 * column[name]:.0f}, {column['eager'] / column[name]:.2f} x" for column in columns]
+        ratios = [f"{column['eager'] / column[name]:.2f} x" for column in columns]
+        cells = [f"{1000 * column[name]:.0f}, {ratio}" for column, ratio in zip(columns, ratios, strict=True)]
         alone.add_row(name, *cells)
+        of_network.append(f"| {' | '.join([title, name, *ratios])} |")
     console.print(title, style="bold")
     console.print(alone)
 
@@ -311,7 +321,12 @@ def measure(subject: Subject, videos: Sequence[Path], options: Options, console:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    return [f"| {' | '.join([title, *row])} |" for row in rows]
+    return of_network, [f"| {' | '.join([title, *row])} |" for row in rows]
+
+
+def header(*names: str) -> list[str]:
+    """The first two lines of a table; what is behind the second column are numbers."""
+    return [f"| {' | '.join(names)} |", f"| --- | --- |{' ---: |' * (len(names) - 2)}"]
 
 
 def parse() -> Options:
@@ -327,11 +342,12 @@ def parse() -> Options:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--size", type=int, help="pixels, to try the script itself with little")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help="put the tables into the documentation")
     parser.add_argument("--ways", nargs="+", help="such as 'torch float32'; all when not given")
     words = vars(parser.parse_args())
     names = words.pop("ways")
-    ways = [way for way in WAYS if names is None or label_of(way) in names]
+    known = [way for way in WAYS if way[1] != "bfloat16" or bfloat16_instructions()]
+    ways = [way for way in (WAYS if names else known) if names is None or label_of(way) in names]
     return Options(**words, ways=ways)
 
 
@@ -350,15 +366,16 @@ def main() -> None:
                 videos.append(video)
         conditions = f"{torch.get_num_threads()} threads, {len(videos)} videos; {processor()}"
         console.print(conditions)
-        lines = [
-            f"| network | way | {' | '.join(COLUMNS)} |",
-            f"| --- | --- |{' ---: |' * len(COLUMNS)}",
-        ]
+        alone = header("network", "way", *(f"batch {size}" for size in options.batch_sizes))
+        whole = header("network", "way", *COLUMNS)
         subjects = {"s3d": s3d_subject, "resnext-101": resnext_subject}
         for name in options.extractors:
-            lines += measure(subjects[name](options, Path(temporary)), videos, options, console)
+            rows = measure(subjects[name](options, Path(temporary)), videos, options, console)
+            alone += rows[0]
+            whole += rows[1]
     if options.write:
-        fill_in(PAGE, "\n".join([*lines, "", f"{conditions}."]), script="extraction.py")
+        for page, lines in ((INFERENCE_PAGE, alone), (EXTRACTION_PAGE, whole)):
+            fill_in(page, "\n".join([*lines, "", f"{conditions}."]), script="extraction.py")
 
 
 if __name__ == "__main__":
