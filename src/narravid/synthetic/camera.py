@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,10 @@ from narravid.synthetic.narration import TimedStep
 from narravid.synthetic.render import BackgroundPool, Figure, FloatImage, draw_figure, pose_at
 from narravid.synthetic.steps import Colour, Shape, Step
 
-__all__ = ["Camera", "Filmed", "SceneConfig"]
+__all__ = ["NUM_NOISES", "Camera", "Filmed", "SceneConfig", "Scenery"]
+
+NUM_NOISES = 8
+"""Pictures of noise that one video has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,91 @@ class Filmed(Protocol):
         """Source of its look."""
 
 
+class Scenery:
+    """What stands around the objects of one video: background, exposure, grey objects, a wandering camera.
+
+    Args:
+        scene: How the world looks.
+        backgrounds: The backgrounds its videos share.
+        generator: Source of the look. Objects and noise are drawn from it when they are asked for.
+    """
+
+    def __init__(
+        self, scene: SceneConfig, backgrounds: BackgroundPool, generator: np.random.Generator
+    ) -> None:
+        self._scene = scene
+        self._backgrounds = backgrounds
+        self._generator = generator
+        self._background = int(generator.integers(scene.num_backgrounds))
+        self._origin = generator.uniform(0, 1, size=2)
+        self._wander = generator.uniform(0.05, 0.25, size=2)
+        self._exposure = float(1 + scene.brightness_std * generator.standard_normal())
+        self._aspect = scene.width / scene.height
+        self._still = [self._still_object() for _ in range(scene.num_still_objects)]
+
+    def place(self, colour: Colour, shape: Shape) -> Figure:
+        """Draw a place near the middle, a size and an angle for an object.
+
+        Args:
+            colour: Its colour.
+            shape: Its shape.
+
+        Returns:
+            The object.
+        """
+        scene, generator = self._scene, self._generator
+        return Figure(
+            colour,
+            shape,
+            self._aspect / 2 + float(generator.uniform(-0.15, 0.15)),
+            0.5 + float(generator.uniform(-0.1, 0.1)),
+            float(generator.uniform(scene.min_radius, scene.max_radius)),
+            float(generator.uniform(-0.25, 0.25)),
+        )
+
+    def noise_bank(self) -> FloatImage:
+        """A few pictures of noise, used again and again: fresh noise costs more than drawing a frame.
+
+        Returns:
+            (NUM_NOISES, H, W, 3) float32 in grey levels, around 0.
+        """
+        scene = self._scene
+        shape = (NUM_NOISES, scene.height, scene.width, 3)
+        noise = self._generator.standard_normal(shape, dtype=np.float32)
+        return noise * np.float32(scene.noise_std)
+
+    def picture(
+        self, seconds: float, noise: FloatImage, paint: Callable[[FloatImage], None]
+    ) -> npt.NDArray[np.uint8]:
+        """What the camera sees at one moment.
+
+        Args:
+            seconds: Time since it began to film.
+            noise: (H, W, 3) float32 in grey levels, added last.
+            paint: Paints the objects into the (H, W, 3) float32 canvas in [0, 255] that it is given.
+
+        Returns:
+            (H, W, 3) uint8, RGB.
+        """
+        sway = self._scene.shake_share * np.sin(2 * np.pi * self._wander * seconds)
+        offset_x, offset_y = np.clip(self._origin + sway, 0, 1)
+        canvas = self._backgrounds.view(self._background, offset_x=offset_x, offset_y=offset_y)
+        for figure, grey in self._still:
+            _draw_grey(canvas, figure, grey)
+        paint(canvas)
+        canvas *= np.float32(self._exposure)
+        canvas += noise
+        np.clip(canvas, 0, 255, out=canvas)
+        return np.rint(canvas).astype(np.uint8)
+
+    def _still_object(self) -> tuple[Figure, float]:
+        """A small grey circle near the border, which is part of the scenery."""
+        generator = self._generator
+        x = float(generator.choice([0.12, self._aspect - 0.12]))
+        figure = Figure("white", "circle", x, float(generator.uniform(0.1, 0.9)), 0.08, 0.0)
+        return figure, float(generator.uniform(70, 180))
+
+
 class Camera:
     """Draws the frames of one video.
 
@@ -95,66 +184,28 @@ class Camera:
     """
 
     def __init__(self, scene: SceneConfig, backgrounds: BackgroundPool, video: Filmed) -> None:
-        self._scene = scene
-        self._backgrounds = backgrounds
+        self._fps = scene.fps
         self._video = video
         self._generator = np.random.default_rng([*video.seed, 1])
-        self._background = int(self._generator.integers(scene.num_backgrounds))
-        self._origin = self._generator.uniform(0, 1, size=2)
-        self._wander = self._generator.uniform(0.05, 0.25, size=2)
-        self._exposure = float(1 + scene.brightness_std * self._generator.standard_normal())
-        self._aspect = scene.width / scene.height
-        self._still = [self._still_object() for _ in range(scene.num_still_objects)]
-        self._scenes = [self._stage(timed.step) for timed in video.steps]
+        self._scenery = Scenery(scene, backgrounds, self._generator)
+        self._staged = [self._stage(timed.step) for timed in video.steps]
 
     def frames(self) -> Iterator[npt.NDArray[np.uint8]]:
         """The frames in order, each (H, W, 3) uint8; a camera films once."""
-        num_frames = max(1, round(self._video.duration_seconds * self._scene.fps))
-        noise = self._noise_bank()
+        num_frames = max(1, round(self._video.duration_seconds * self._fps))
+        noise = self._scenery.noise_bank()
         for number in range(num_frames):
-            canvas = self._draw(number / self._scene.fps, noise[int(self._generator.integers(len(noise)))])
-            yield np.rint(canvas).astype(np.uint8)
+            seconds = number / self._fps
+            chosen = noise[int(self._generator.integers(len(noise)))]
+            yield self._scenery.picture(seconds, chosen, partial(self._act, seconds=seconds))
 
-    def _noise_bank(self) -> FloatImage:
-        """A few pictures of noise, used again and again: fresh noise costs more than drawing a frame."""
-        scene = self._scene
-        shape = (8, scene.height, scene.width, 3)
-        noise = self._generator.standard_normal(shape, dtype=np.float32)
-        return noise * np.float32(scene.noise_std)
-
-    def _draw(self, seconds: float, noise: FloatImage) -> FloatImage:
-        sway = self._scene.shake_share * np.sin(2 * np.pi * self._wander * seconds)
-        offset_x, offset_y = np.clip(self._origin + sway, 0, 1)
-        canvas = self._backgrounds.view(self._background, offset_x=offset_x, offset_y=offset_y)
-        for figure, grey in self._still:
-            _draw_grey(canvas, figure, grey)
-        for timed, (figure, reference) in zip(self._video.steps, self._scenes, strict=True):
+    def _act(self, canvas: FloatImage, *, seconds: float) -> None:
+        for timed, (figure, reference) in zip(self._video.steps, self._staged, strict=True):
             if timed.span.start_seconds <= seconds < timed.span.end_seconds:
-                self._act(canvas, timed, figure, reference, seconds - timed.span.start_seconds)
-        canvas *= np.float32(self._exposure)
-        canvas += noise
-        return np.clip(canvas, 0, 255, out=canvas)
-
-    def _act(
-        self,
-        canvas: FloatImage,
-        timed: TimedStep,
-        figure: Figure,
-        reference: Figure | None,
-        seconds: float,
-    ) -> None:
-        pose = pose_at(timed.step.motion, seconds, timed.span.duration_seconds)
-        still = pose_at("spin", 0.0, 1.0)
-        if reference is not None and timed.step.relation == "behind":
-            draw_figure(canvas, figure, pose)
-            draw_figure(canvas, reference, still)
-            return
-        if reference is not None:
-            draw_figure(canvas, reference, still)
-        draw_figure(canvas, figure, pose)
+                _draw_step(canvas, timed, figure, reference, seconds - timed.span.start_seconds)
 
     def _stage(self, step: Step) -> tuple[Figure, Figure | None]:
-        figure = self._place(step.colour, step.shape)
+        figure = self._scenery.place(step.colour, step.shape)
         if step.reference_colour is None or step.reference_shape is None:
             return figure, None
         # The reference stands half beside the moving object, so that both can be told when they overlap.
@@ -169,23 +220,19 @@ class Camera:
         )
         return figure, reference
 
-    def _place(self, colour: Colour, shape: Shape) -> Figure:
-        scene, generator = self._scene, self._generator
-        return Figure(
-            colour,
-            shape,
-            self._aspect / 2 + float(generator.uniform(-0.15, 0.15)),
-            0.5 + float(generator.uniform(-0.1, 0.1)),
-            float(generator.uniform(scene.min_radius, scene.max_radius)),
-            float(generator.uniform(-0.25, 0.25)),
-        )
 
-    def _still_object(self) -> tuple[Figure, float]:
-        """A small grey circle near the border, which is part of the scenery."""
-        generator = self._generator
-        x = float(generator.choice([0.12, self._aspect - 0.12]))
-        figure = Figure("white", "circle", x, float(generator.uniform(0.1, 0.9)), 0.08, 0.0)
-        return figure, float(generator.uniform(70, 180))
+def _draw_step(
+    canvas: FloatImage, timed: TimedStep, figure: Figure, reference: Figure | None, seconds: float
+) -> None:
+    pose = pose_at(timed.step.motion, seconds, timed.span.duration_seconds)
+    still = pose_at("spin", 0.0, 1.0)
+    if reference is not None and timed.step.relation == "behind":
+        draw_figure(canvas, figure, pose)
+        draw_figure(canvas, reference, still)
+        return
+    if reference is not None:
+        draw_figure(canvas, reference, still)
+    draw_figure(canvas, figure, pose)
 
 
 def _draw_grey(canvas: FloatImage, figure: Figure, grey: float) -> None:
