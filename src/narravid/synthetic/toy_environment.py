@@ -7,7 +7,7 @@ are drawn by the same parts, anew for each episode. It needs the extra `rl`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,10 @@ from narravid.synthetic.render import BackgroundPool, Figure, FloatImage, Pose, 
 from narravid.synthetic.steps import Colour, Shape
 from narravid.synthetic.world import preset
 
-import_extra("gymnasium", extra="rl", feature="the toy world as an environment")
-
-import gymnasium  # noqa: E402
-from gymnasium.envs.registration import EnvSpec  # noqa: E402
-from gymnasium.error import ResetNeeded  # noqa: E402
+if TYPE_CHECKING:
+    import gymnasium
+else:
+    gymnasium = import_extra("gymnasium", extra="rl", feature="the toy world as an environment")
 
 __all__ = ["Direction", "ToyEnvironmentConfig", "ToyWorldEnv"]
 
@@ -118,7 +117,9 @@ class ToyWorldEnv(gymnasium.Env[FloatVector, FloatVector]):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         self.render_mode = render_mode
-        self.spec = EnvSpec("ToyWorld-v0", entry_point=ENTRY_POINT, kwargs={"config": config})
+        self.spec = gymnasium.envs.registration.EnvSpec(
+            "ToyWorld-v0", entry_point=ENTRY_POINT, kwargs={"config": config}
+        )
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
         self.observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
         scene = config.scene
@@ -162,7 +163,7 @@ class ToyWorldEnv(gymnasium.Env[FloatVector, FloatVector]):
         episode = self._running()
         config = self.config
         if episode.number == config.num_steps:
-            raise ResetNeeded("the episode is over; call reset() before the next step")
+            raise gymnasium.error.ResetNeeded("the episode is over; call reset() before the next step")
         command = np.asarray(action, dtype=np.float64)
         if command.shape != (2,) or not np.isfinite(command).all():
             raise ValueError(f"an action must be two finite numbers, got {action}")
@@ -193,7 +194,7 @@ class ToyWorldEnv(gymnasium.Env[FloatVector, FloatVector]):
 
     def _running(self) -> _Episode:
         if self._episode is None:
-            raise ResetNeeded("there is no episode yet; call reset() first")
+            raise gymnasium.error.ResetNeeded("there is no episode yet; call reset() first")
         return self._episode
 
     def _observe(self, episode: _Episode) -> FloatVector:
