@@ -122,6 +122,21 @@ class Fields:
             raise self.wrong(key, "seconds >= 0")
         return seconds
 
+    def number(self, key: str | int) -> float:
+        """A finite number of either sign; also one written as text.
+
+        Raises:
+            AnnotationError: If it is missing or anything else.
+        """
+        value = self.value(key)
+        try:
+            number = float(value) if not isinstance(value, bool) else math.nan
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number) or (isinstance(value, str) and "_" in value):
+            raise self.wrong(key, "a finite number")
+        return number
+
     def span(self, start: str | int, end: str | int, *, may_be_empty: bool = True) -> Span:
         """The stretch between two times.
 

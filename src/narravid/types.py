@@ -21,6 +21,7 @@ __all__ = [
     "Hit",
     "Similarity",
     "Span",
+    "SpreadFrames",
     "VideoAlignment",
     "VideoInfo",
 ]
@@ -194,6 +195,43 @@ class Clip:
     def num_padded(self) -> int:
         """How many frames are padding."""
         return int((~self.mask).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpreadFrames:
+    """Frames that stand for a whole video, taken by their number.
+
+    Attributes:
+        frames: (n, H, W, 3) uint8, RGB, upright, of full size.
+        frame_numbers: n numbers of frames, counted from 0 as they are decoded, ascending; one frame may be
+            there several times.
+        times_seconds: When each of them is shown, from the start of the file.
+        num_video_frames: How many frames the video has.
+
+    Raises:
+        ValueError: If the shapes or lengths do not fit.
+    """
+
+    frames: torch.Tensor
+    frame_numbers: tuple[int, ...]
+    times_seconds: tuple[float, ...]
+    num_video_frames: int
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != torch.uint8:
+            raise ValueError(
+                f"frames must be (n, H, W, 3) uint8, got {tuple(self.frames.shape)} {self.frames.dtype}"
+            )
+        if not len(self.frames) == len(self.frame_numbers) == len(self.times_seconds):
+            raise ValueError(
+                f"{len(self.frames)} frames need as many numbers and times, got {len(self.frame_numbers)} "
+                f"and {len(self.times_seconds)}"
+            )
+
+    @property
+    def num_repeated(self) -> int:
+        """How many of the frames are there already: those of a video with fewer than were asked for."""
+        return len(self.frame_numbers) - len(set(self.frame_numbers))
 
 
 @dataclass(frozen=True, slots=True)

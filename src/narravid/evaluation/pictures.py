@@ -5,16 +5,14 @@ Figures are built without matplotlib's global state: they can be drawn in any th
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image
 
 from narravid.evaluation.picture_parts import MAX_LABELLED, SERIES_COLOURS, new_axes, png
 from narravid.evaluation.result_pictures import confusion_matrix, rank_histogram, score_timeline
+from narravid.video.frame_strip import frame_strip
 
 __all__ = [
     "bar_chart",
@@ -132,30 +130,6 @@ def heat_map(
         axes.set_yticks(range(values.shape[0]), row_labels, fontsize=7)
     figure.colorbar(image, ax=axes, label=value_label, shrink=0.8)
     return png(figure)
-
-
-def frame_strip(frames: torch.Tensor, *, num_shown: int = 4, height_pixels: int = 72) -> bytes:
-    """A few frames of a clip side by side.
-
-    Args:
-        frames: (T, H, W, 3) uint8.
-        num_shown: How many frames, evenly spaced; fewer when the clip is shorter.
-        height_pixels: Height of the strip.
-
-    Returns:
-        A JPEG.
-    """
-    count = min(num_shown, frames.shape[0])
-    indices = np.linspace(0, frames.shape[0] - 1, count).round().astype(int)
-    height, width = frames.shape[1:3]
-    shown_width = max(1, round(width * height_pixels / height))
-    strip = Image.new("RGB", (count * (shown_width + 2) - 2, height_pixels), "white")
-    for place, index in enumerate(indices):
-        picture = Image.fromarray(frames[int(index)].numpy()).resize((shown_width, height_pixels))
-        strip.paste(picture, (place * (shown_width + 2), 0))
-    buffer = io.BytesIO()
-    strip.save(buffer, format="JPEG", quality=85)
-    return buffer.getvalue()
 
 
 def _colours(count: int) -> list[str]:

@@ -127,7 +127,8 @@ class ClipEncoder:
         """Vectors of clips, as the network gives them, not normalised.
 
         Args:
-            clips: (B, 3, T, H, W) uint8, as the clip specification wants them.
+            clips: (B, 3, T, H, W) uint8, as the clip specification wants them; with backend "torch" also
+                float32 in [0, 1], for pixels that must not be rounded.
 
         Returns:
             (B, dim) float32 on the CPU.
@@ -162,6 +163,10 @@ class ClipEncoder:
         return torch.autocast(self.model.device.type, dtype=torch.bfloat16)
 
     def _by_runtime(self, clips: torch.Tensor) -> torch.Tensor:
+        if clips.is_floating_point():
+            raise ValueError(
+                f"the backend {self.backend} takes uint8 clips, got {clips.dtype}; use torch for such pixels"
+            )
         if clips.ndim != 5 or clips.shape[1] != 3 or clips.dtype != torch.uint8:
             raise ValueError(f"clips must be (B, 3, T, H, W) uint8, got {tuple(clips.shape)} {clips.dtype}")
         frames, height, width = clips.shape[2:]

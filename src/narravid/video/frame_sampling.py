@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "FrameSampling",
@@ -101,6 +102,8 @@ def draw_crop_start_frame(num_video_frames: int, clip_frames: float, *, generato
     Returns:
         The start in frames; 0 when the video is shorter than the crop.
     """
+    import torch  # not above: decoding processes, which take frames by number, do without it
+
     share = float(torch.rand((), generator=generator, dtype=torch.float64))
     return _room_frames(num_video_frames, clip_frames) * share
 

@@ -19,6 +19,7 @@ __all__ = [
     "random_shift",
     "scale_brightness",
     "to_channels_first",
+    "to_levels",
     "to_unit_float",
 ]
 
@@ -42,6 +43,18 @@ def to_unit_float(clips: torch.Tensor) -> torch.Tensor:
     if not clips.is_floating_point():
         raise ValueError(f"clips must be uint8 in [0, 255] or floating in [0, 1], got {clips.dtype}")
     return clips.to(torch.float32)
+
+
+def to_levels(clips: torch.Tensor) -> torch.Tensor:
+    """Pixels in [0, 1] back to whole levels: rounded, values outside held at the ends.
+
+    Args:
+        clips: Any shape, floating.
+
+    Returns:
+        The same shape, uint8 in [0, 255].
+    """
+    return (clips * MAX_LEVEL).round().clamp(0, MAX_LEVEL).to(torch.uint8)
 
 
 def normalise(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from narravid.errors import DecodeError
-from narravid.types import Clip, ClipSpec, FrameRule, Span, VideoInfo
+from narravid.types import Clip, ClipSpec, FrameRule, Span, SpreadFrames, VideoInfo
 from narravid.video.decode import (
     MAX_VIDEO_BYTES,
     as_clip,
@@ -26,6 +26,7 @@ from narravid.video.decode_check import CheckedVideo
 from narravid.video.decode_chunks import ChunkShape
 from narravid.video.decode_reader import RawClip
 from narravid.video.encode_segments import SegmentEncoding, check_spans
+from narravid.video.frame_sampling import FrameSampling
 from narravid.video.segments import Segment
 from narravid.video.watched_pool import DecodingProcesses
 from narravid.video.watched_wire import Message, timeline_from_wire, timeline_to_wire
@@ -185,6 +186,30 @@ class WatchedDecoder(DecodingProcesses):
             assert frames is not None  # an answer to this request always has an array
             mask = torch.ones(len(frames), dtype=torch.bool)
             return Clip(torch.from_numpy(frames), mask, Span(0.0, message["end_seconds"]))
+        raise DecodeError(path, "decoder gave no answer")
+
+    def spread_frames(
+        self, path: str | Path, num_frames: int, *, sampling: FrameSampling = "even"
+    ) -> SpreadFrames:
+        """Frames that stand for a whole video, by number; see `narravid.video.decode_frames`.
+
+        Raises:
+            ValueError: If `num_frames` is below 1.
+            DecodeError: If the file does not decode, is too large for so many frames, has too few for the
+                published rule, or crashed or stalled the process.
+        """
+        if num_frames < 1:
+            raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+        request = {"kind": "spread", "num_frames": num_frames, "sampling": sampling}
+        for message, frames in self._ask(path, {**request, "num_threads": self._num_threads}):
+            assert frames is not None  # an answer to this request always has an array
+            numbers = message["frame_numbers"]
+            places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+            chosen = torch.from_numpy(frames)
+            if len(places) < len(numbers):
+                chosen = chosen[[places[number] for number in numbers]]
+            times = tuple(message["times_seconds"])
+            return SpreadFrames(chosen, tuple(numbers), times, message["num_video_frames"])
         raise DecodeError(path, "decoder gave no answer")
 
     def chunks(self, path: str | Path, shape: ChunkShape) -> Iterator[torch.Tensor]:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from narravid.errors import DecodeError
 from narravid.video.decode_check import check_video
 from narravid.video.decode_chunks import ChunkShape, read_chunks
+from narravid.video.decode_frames import MAX_SPREAD_BYTES, read_spread
 from narravid.video.decode_measure import measure
 from narravid.video.decode_reader import ClipShape, read_clips
 from narravid.video.decode_source import VideoSource
@@ -117,6 +118,8 @@ def _limit_memory(request: Message) -> int:
     limit_bytes = MAX_MEMORY_BYTES if request.get("num_threads", 1) == 1 else 2 * MAX_MEMORY_BYTES
     if request["kind"] == "video":
         limit_bytes += 3 * int(request["options"]["max_bytes"])  # while the frames move into a larger array
+    if request["kind"] == "spread":
+        limit_bytes += MAX_SPREAD_BYTES
     _, highest = resource.getrlimit(resource.RLIMIT_AS)
     if highest != resource.RLIM_INFINITY:
         limit_bytes = min(limit_bytes, highest)
@@ -173,6 +176,18 @@ def _video(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer
         yield {"kind": "video", "end_seconds": end_seconds}, frames
 
 
+def _spread(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
+    with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
+        spread = read_spread(source, request["num_frames"], sampling=request["sampling"])
+        answer = {
+            "kind": "spread",
+            "frame_numbers": spread.frame_numbers,
+            "times_seconds": spread.times_seconds,
+            "num_video_frames": spread.num_video_frames,
+        }
+        yield answer, spread.frames
+
+
 def _chunks(request: Message, on_progress: Callable[[], None]) -> Iterator[Answer]:
     shape = ChunkShape(**request["shape"])
     with VideoSource(request["path"], num_threads=request["num_threads"], on_progress=on_progress) as source:
@@ -190,6 +205,7 @@ _HANDLERS: dict[str, Callable[[Message, Callable[[], None]], Iterator[Answer]]] 
     "clips": _clips,
     "cut": _cut,
     "video": _video,
+    "spread": _spread,
     "chunks": _chunks,
     "check": _check,
 }

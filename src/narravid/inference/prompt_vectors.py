@@ -1,0 +1,64 @@
+"""Prompts to the vectors that trajectories are compared with: the only place where it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from narravid.errors import ConfigError, NarravidError
+from narravid.inference.clip_encoder import EmbeddingDtype
+from narravid.inference.embedder import Embedder
+from narravid.inference.query import check_query
+from narravid.protocols import PixelDualEncoder
+
+__all__ = ["encode_prompts", "unknown_words"]
+
+
+def encode_prompts(
+    model: PixelDualEncoder, prompts: Sequence[str], dtype: EmbeddingDtype = "float32"
+) -> torch.Tensor:
+    """Unit vectors of prompts, for cosines whatever the model's own similarity.
+
+    Args:
+        model: The dual encoder; computes where it is, and is set to eval mode.
+        prompts: P sentences.
+        dtype: Arithmetic of the network.
+
+    Returns:
+        (P, D) float32 of length 1 on the CPU.
+
+    Raises:
+        ConfigError: If a prompt has no words, or none that the model knows; names all of these.
+        NarravidError: If the model gives NaN or infinity.
+    """
+    unknown_words(model, prompts)
+    embedder = Embedder(model, device=model.device, dtype=dtype, similarity="cosine")
+    return torch.from_numpy(embedder.embed_text(prompts))
+
+
+def unknown_words(model: PixelDualEncoder, prompts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The words that a model leaves out of prompts, because its word list has them not.
+
+    Args:
+        model: The dual encoder.
+        prompts: P sentences.
+
+    Returns:
+        Prompt → its unknown words, for prompts that have some.
+
+    Raises:
+        ConfigError: If a prompt has no words, or none that the model knows; names all of these.
+    """
+    unknown, faults = {}, []
+    for prompt in prompts:
+        try:
+            words = check_query(model, prompt)
+        except NarravidError as error:
+            faults.append(str(error))
+            continue
+        if words:
+            unknown[prompt] = tuple(words)
+    if faults:
+        raise ConfigError(f"{'; '.join(faults)}; every such prompt would get the same scores", key="prompts")
+    return unknown

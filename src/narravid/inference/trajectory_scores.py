@@ -1,0 +1,324 @@
+"""Whole videos against prompts: cosines of their vectors, or these regularised by a baseline prompt."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from narravid.bad_items import BadItems
+from narravid.errors import ConfigError, DecodeError, NarravidError
+from narravid.inference.clip_encoder import ClipEncoder
+from narravid.inference.prompt_vectors import encode_prompts, unknown_words
+from narravid.inference.rewards import baseline_directions, goal_baseline_rewards, projected_rewards
+from narravid.inference.trajectories import Deviation
+from narravid.inference.trajectory_clips import TrajectorySampling, encode_trajectory_clips, trajectory_clip
+from narravid.inference.trajectory_groups import GroupTable, group_table
+from narravid.inference.trajectory_lists import ListedPrompt, ListedTrajectory
+from narravid.progress import progress_bar
+from narravid.protocols import PixelDualEncoder
+from narravid.video.frame_strip import frame_strip
+from narravid.video.watched import WatchedDecoder
+
+__all__ = [
+    "Baseline",
+    "RewardForm",
+    "ScoredTrajectory",
+    "TrajectorySampling",
+    "TrajectoryScores",
+    "regularised_scores",
+    "score_trajectories",
+]
+
+RewardForm = Literal["projected", "original"]
+"""How a baseline enters: (1 - alpha) · cosine + alpha · cosine with the direction from it to the prompt, or
+the paper's distance of the projected vectors (see `narravid.inference.rewards`)."""
+
+STRIP_FRAMES = 16
+STRIP_HEIGHT_PIXELS = 96
+DEFAULT_SAMPLING = TrajectorySampling()
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A prompt that tells the scene without the goal; rewards look at the way from it to each prompt.
+
+    Attributes:
+        prompt: The sentence.
+        alpha: Strength in [0, 1]; 0 leaves the cosine.
+        form: How it enters.
+
+    Raises:
+        ConfigError: If the prompt is empty, alpha is outside [0, 1] or the form is unknown.
+    """
+
+    prompt: str
+    alpha: float = 0.5
+    form: RewardForm = "projected"
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise ConfigError("the baseline is empty; describe the scene without the goal", key="baseline")
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"alpha must be in [0, 1], got {self.alpha}", key="alpha")
+        if self.form not in get_args(RewardForm):
+            known = " or ".join(map(repr, get_args(RewardForm)))
+            raise ConfigError(f"form must be {known}, got {self.form!r}", key="form")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredTrajectory:
+    """What a model saw of one video.
+
+    Attributes:
+        listed: The video.
+        frame_numbers: The frames taken, counted from 0 as they are decoded; those of a video with fewer than
+            were asked for are there several times.
+        times_seconds: When each is shown.
+        num_video_frames: How many frames the video has.
+        strip: A JPEG of these frames side by side, each once, at most 16, evenly chosen, 96 pixels high.
+    """
+
+    listed: ListedTrajectory
+    frame_numbers: tuple[int, ...]
+    times_seconds: tuple[float, ...]
+    num_video_frames: int
+    strip: bytes
+
+    @property
+    def num_repeated(self) -> int:
+        """How many of the frames taken are there already; more than 0 for a video with too few."""
+        return len(self.frame_numbers) - len(set(self.frame_numbers))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrajectoryScores:
+    """Scores of V trajectories against P prompts.
+
+    Attributes:
+        trajectories: Those that could be read, in the order of the list.
+        prompts: All prompts.
+        similarity: (V, P) float32 cosines in [-1, 1].
+        scores: (V, P) float32: the same, or with a baseline its regularised form.
+        baseline: The baseline.
+        card: What the numbers depend on, as JSON values.
+        bad: Videos that could not be used, by path, with reasons.
+    """
+
+    trajectories: tuple[ScoredTrajectory, ...]
+    prompts: tuple[ListedPrompt, ...]
+    similarity: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    baseline: Baseline | None
+    card: dict[str, Any]
+    bad: BadItems = field(default_factory=BadItems)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any trajectory or prompt belongs to a group."""
+        listed = [*(trajectory.listed for trajectory in self.trajectories), *self.prompts]
+        return any(item.group is not None for item in listed)
+
+    def groups(self, *, normalise: bool = False, deviation: Deviation = "population") -> GroupTable:
+        """Mean and deviation of the scores over groups; what has no group is one of its own.
+
+        Args:
+            normalise: First centre each prompt's scores over all videos and divide by their deviation.
+            deviation: Divisor of the variance: n, or n - 1 as published.
+
+        Returns:
+            The table, groups in the order in which they first appear.
+        """
+        rows = [item.listed.group or item.listed.name for item in self.trajectories]
+        columns = [item.group or item.text for item in self.prompts]
+        return group_table(self.scores, (rows, columns), normalise=normalise, deviation=deviation)
+
+
+def score_trajectories(
+    trajectories: Sequence[ListedTrajectory],
+    prompts: Sequence[ListedPrompt],
+    encoder: ClipEncoder,
+    *,
+    decoder: WatchedDecoder,
+    sampling: TrajectorySampling = DEFAULT_SAMPLING,
+    baseline: Baseline | None = None,
+    batch_size: int = 4,
+) -> TrajectoryScores:
+    """Score videos against prompts by the cosine of their vectors, whatever the model's own similarity.
+
+    Sentences are looked at first, so that a wrong one costs no work. Decoding runs ahead of the model.
+
+    Args:
+        trajectories: The videos.
+        prompts: The sentences.
+        encoder: The dual encoder, for embeddings.
+        decoder: Reads the videos with as many processes as it has workers.
+        sampling: Which frames the model sees, and of what size.
+        baseline: A sentence that regularises the scores.
+        batch_size: Videos per forward pass; those of another shape wait for their like.
+
+    Returns:
+        The scores; videos that cannot be read, have too few frames for the published rule or a size that the
+        published script cannot halve are left out and named in `bad`.
+
+    Raises:
+        ConfigError: If a sentence has no word that the model knows, the baseline says what a prompt says, or
+            the model does not take clips of such a shape.
+        NarravidError: If no video can be used.
+        ValueError: If there are no trajectories or prompts, or the encoder gives no vectors for prompts.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not trajectories or not prompts:
+        raise ValueError(f"nothing to score: {len(trajectories)} trajectories and {len(prompts)} prompts")
+    model = encoder.model
+    if encoder.output != "embedding" or not isinstance(model, PixelDualEncoder):
+        raise ValueError(f"a {type(model).__name__} compares no clips with sentences")
+    texts = [prompt.text for prompt in prompts]
+    sentences = texts if baseline is None else [*texts, baseline.prompt]
+    unknown = {text: list(words) for text, words in unknown_words(model, sentences).items()}
+    vectors = encode_prompts(model, sentences, encoder.dtype)
+    goals, start = vectors[: len(texts)], vectors[len(texts) :]
+    _refuse_equal(texts, goals, start)
+    bad = BadItems()
+    reading = _read_ahead(trajectories, decoder, sampling=sampling, encoder=encoder)
+    scored, videos = _encode_all(reading, encoder, len(trajectories), batch_size=batch_size, bad=bad)
+    if not scored:
+        raise NarravidError(f"none of the {len(trajectories)} videos could be used: {bad.summary()}")
+    similarity = (videos @ goals.T).clamp(-1, 1)
+    scores = similarity if baseline is None else regularised_scores(videos, goals, start, baseline=baseline)
+    return TrajectoryScores(
+        trajectories=tuple(scored),
+        prompts=tuple(prompts),
+        similarity=similarity.numpy(),
+        scores=scores.numpy(),
+        baseline=baseline,
+        card=_card(encoder, sampling, baseline) | {"unknown_words": unknown},
+        bad=bad,
+    )
+
+
+def regularised_scores(
+    videos: torch.Tensor, goals: torch.Tensor, start: torch.Tensor, *, baseline: Baseline
+) -> torch.Tensor:
+    """Scores with a baseline in the form that it asks for.
+
+    Args:
+        videos: (V, D) floating embeddings.
+        goals: (P, D) those of the prompts.
+        start: (1, D) that of the baseline's prompt.
+        baseline: Form and strength; its prompt is not looked at again.
+
+    Returns:
+        (V, P) in [-1, 1].
+
+    Raises:
+        ValueError: If a prompt has the embedding of the baseline, or shapes do not fit.
+    """
+    reward = projected_rewards if baseline.form == "projected" else goal_baseline_rewards
+    return reward(videos, goals, baseline_directions(goals, start), alpha=baseline.alpha).clamp(-1, 1)
+
+
+def _refuse_equal(texts: Sequence[str], goals: torch.Tensor, start: torch.Tensor) -> None:
+    """Prompts with the embedding of the baseline, known words in another order for example."""
+    if not len(start):
+        return
+    for text, goal in zip(texts, goals, strict=True):
+        try:
+            baseline_directions(goal[None], start)
+        except ValueError as error:
+            reason = (
+                f"for the model the baseline says the same as the prompt {text!r}; word the two differently"
+            )
+            raise ConfigError(reason, key="baseline") from error
+
+
+Seen = tuple[ScoredTrajectory, torch.Tensor]
+"""A trajectory and the clip, (3, T, H, W), that stands for it."""
+
+
+def _read_ahead(
+    trajectories: Sequence[ListedTrajectory],
+    decoder: WatchedDecoder,
+    *,
+    sampling: TrajectorySampling,
+    encoder: ClipEncoder,
+) -> Iterator[tuple[ListedTrajectory, Seen | DecodeError]]:
+    """What the model is to see of each video, or why it cannot; scaled where it is decoded, to wait small."""
+    spec = encoder.clip_spec
+    num_frames = sampling.num_frames_for(spec)
+
+    def read(listed: ListedTrajectory) -> Seen:
+        spread = decoder.spread_frames(listed.path, num_frames, sampling=sampling.frames)
+        try:
+            clip = trajectory_clip(spread.frames, sampling, spec=spec)
+        except ValueError as error:  # a size that cannot be halved
+            raise DecodeError(listed.path, str(error)) from error
+        places = list({number: place for place, number in enumerate(spread.frame_numbers)}.values())
+        strip = frame_strip(spread.frames[places], num_shown=STRIP_FRAMES, height_pixels=STRIP_HEIGHT_PIXELS)
+        seen = ScoredTrajectory(
+            listed, spread.frame_numbers, spread.times_seconds, spread.num_video_frames, strip
+        )
+        return seen, clip
+
+    return decoder.map_jobs(trajectories, read)
+
+
+def _encode_all(
+    reading: Iterator[tuple[ListedTrajectory, Seen | DecodeError]],
+    encoder: ClipEncoder,
+    num_trajectories: int,
+    *,
+    batch_size: int,
+    bad: BadItems,
+) -> tuple[list[ScoredTrajectory], torch.Tensor]:
+    """The trajectories that could be read, and their (V, D) vectors; the others go to `bad`."""
+    scored: list[ScoredTrajectory] = []
+    vectors = [torch.zeros(0, encoder.dim)]
+    with progress_bar("scoring", num_trajectories, unit="videos") as bar:
+
+        def readable() -> Iterator[Seen]:
+            for listed, result in reading:
+                if isinstance(result, DecodeError):
+                    bad.add(listed.path, result.reason)
+                    bar.advance()
+                else:
+                    yield result
+
+        seen = readable()
+        while batch := list(itertools.islice(seen, batch_size)):
+            vectors.append(_encode_batch(encoder, [clip for _, clip in batch]))
+            scored += [trajectory for trajectory, _ in batch]
+            bar.advance(len(batch))
+    return scored, torch.cat(vectors)
+
+
+def _encode_batch(encoder: ClipEncoder, clips: Sequence[torch.Tensor]) -> torch.Tensor:
+    try:
+        return encode_trajectory_clips(encoder, clips, batch_size=len(clips))
+    except ValueError as error:
+        sizes = " or ".join(sorted({" x ".join(map(str, clip.shape[1:])) for clip in clips}))
+        reason = f"the model does not take clips of {sizes} (frames, height, width): {error}"
+        raise ConfigError(f"{reason}; choose another number of frames or another resize") from error
+
+
+def _card(encoder: ClipEncoder, sampling: TrajectorySampling, baseline: Baseline | None) -> dict[str, Any]:
+    """What scores depend on besides the videos and the prompts."""
+    spec = encoder.clip_spec
+    return {
+        "model_class": type(encoder.model).__name__,
+        "weights_hash": encoder.weights_hash,
+        "num_frames": sampling.num_frames_for(spec),
+        "frames": sampling.frames,
+        "resize": sampling.resize,
+        "size_pixels": None if sampling.resize == "published_half" else spec.size_pixels,
+        "similarity": "cosine",
+        "baseline": None if baseline is None else asdict(baseline),
+        "dtype": encoder.dtype,
+        "backend": encoder.backend,
+    }
