@@ -18,6 +18,15 @@ def test_items_are_counted_by_path_and_by_reason():
     assert bad.summary() == "2 x empty file, 1 x cut short"
 
 
+def test_the_first_items_are_named_with_their_reasons():
+    bad = BadItems()
+    assert bad.named() == ""
+    for name in "abcd":
+        bad.add(f"{name}.mp4", "empty file")
+    assert bad.named(4).endswith("c.mp4: empty file; d.mp4: empty file")
+    assert bad.named(2) == "a.mp4: empty file; b.mp4: empty file; and 2 more"
+
+
 def test_reasons_that_differ_in_figures_and_paths_only_are_counted_together():
     bad = BadItems()
     bad.add("a.mp4", "cut short: ends at 1.5 of 10.0 s")

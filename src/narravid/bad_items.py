@@ -89,6 +89,12 @@ class BadItems:
         """The reasons with their counts, most frequent first; empty without bad items."""
         return ", ".join(f"{count} x {reason}" for reason, count in self.by_reason().most_common())
 
+    def named(self, max_named: int = 3) -> str:
+        """The first few with their reasons, and how many more there are; empty without bad items."""
+        first = [f"{path}: {self.reasons[path]}" for path in list(self.reasons)[:max_named]]
+        more = len(self) - len(first)
+        return "; ".join([*first, f"and {more:,} more"] if more else first)
+
     def write(self, path: Path) -> None:
         """Write the table `path,reason,times`, by path; an empty one too, which says that nothing was bad."""
         text = io.StringIO(newline="")

@@ -32,7 +32,7 @@ from narravid.protocols import FeatureExtractor, PixelDualEncoder
 from narravid.types import FrameRule
 from narravid.video.decode_chunks import ChunkShape, Framing
 
-__all__ = ["ExtractionPlan", "Layer", "as_published", "windows_of"]
+__all__ = ["ExtractionPlan", "Layer", "as_published", "check_window", "windows_of"]
 
 Layer = Literal["feature", "embedding"]
 """What is kept: the trunk's feature (S3D's mixed_5c), or the vector that is compared with sentences."""
@@ -129,7 +129,7 @@ def as_published(
         ConfigError: If a number is not positive, a stride is no whole number of frames, or a network cannot
             take so many frames.
     """
-    _check_window(model, num_frames=num_frames, fps=fps)
+    check_window(model, num_frames=num_frames, fps=fps)
     spec = model.clip_spec
     base = ExtractionPlan(
         spec.num_frames, spec.fps, spec.num_frames, spec.size_pixels, frame_rule=spec.frame_rule
@@ -154,10 +154,15 @@ def as_published(
     )
 
 
-def _check_window(
-    model: PixelDualEncoder | FeatureExtractor, *, num_frames: int | None, fps: float | None
+def check_window(
+    model: PixelDualEncoder | FeatureExtractor, *, num_frames: int | None, fps: float | None = None
 ) -> None:
     """Refuse what the network would refuse at the first window.
+
+    Args:
+        model: The network.
+        num_frames: Frames per window; None for its own number.
+        fps: Frames per second; None for its own rate.
 
     Raises:
         ConfigError: If a number is not positive, or the network cannot take so many frames.

@@ -189,7 +189,7 @@ def score_trajectories(
     reading = _read_ahead(trajectories, decoder, sampling=sampling, encoder=encoder)
     scored, videos = _encode_all(reading, encoder, len(trajectories), batch_size=batch_size, bad=bad)
     if not scored:
-        raise NarravidError(f"none of the {len(trajectories)} videos could be used: {bad.summary()}")
+        raise NarravidError(f"none of the {len(trajectories)} videos could be used: {bad.named()}")
     similarity = (videos @ goals.T).clamp(-1, 1)
     scores = similarity if baseline is None else regularised_scores(videos, goals, start, baseline=baseline)
     return TrajectoryScores(

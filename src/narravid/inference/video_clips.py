@@ -17,7 +17,7 @@ from narravid.inference.video_files import FileState
 from narravid.types import Clip, ClipSpec, Span, VideoInfo
 from narravid.video.sampling import sliding_windows
 
-__all__ = ["ClipDecoder", "embed_video"]
+__all__ = ["ClipDecoder", "WindowReader", "embed_video"]
 
 MAX_FAILURES_IN_A_ROW = 3
 """Windows that may fail one after the other before the rest of a video is given up: a file that claims hours
@@ -64,10 +64,9 @@ def embed_video(
     if not (math.isfinite(duration) and duration > 0):
         raise DecodeError(path, f"its length is said to be {duration} seconds")
     spans = sliding_windows(duration, embedder.clip_spec.duration_seconds, stride_seconds=stride_seconds)
-    reader = _WindowReader(path, spans, decoder, spec=embedder.clip_spec, on_progress=on_progress)
+    reader = WindowReader(path, spans, decoder, spec=embedder.clip_spec, on_progress=on_progress)
     vectors = embedder.embed_clips(reader)
-    if not reader.read_numbers:
-        raise reader.first_error or DecodeError(path, "no frame could be read")
+    reader.check_any_read()
     if _state_or_none(path) != state:
         raise DecodeError(
             path, "the file changed while it was being read; index it again when it is complete"
@@ -80,14 +79,23 @@ def embed_video(
         spans=tuple(spans[number] for number in reader.read_numbers),
         vectors=vectors,
     )
-    if reader.first_error is None:
-        return video, None
-    num_missing = len(spans) - len(reader.read_numbers)
-    return video, f"{num_missing} of {len(spans)} windows could not be read: {reader.first_error.reason}"
+    return video, reader.problem
 
 
-class _WindowReader:
-    """Iterates over the clips of a video, stepping over windows that cannot be read."""
+class WindowReader:
+    """Iterates over the clips of a video, stepping over windows that cannot be read.
+
+    Args:
+        path: The video.
+        spans: The windows, ascending.
+        decoder: Reads them, from one request for as long as nothing fails.
+        spec: What their clips look like.
+        on_progress: Called with the share of windows that were read so far, in [0, 1].
+
+    Attributes:
+        read_numbers: Places in `spans` of the clips that were given so far.
+        first_error: What went wrong first, if anything did.
+    """
 
     def __init__(
         self,
@@ -105,6 +113,23 @@ class _WindowReader:
         self._on_progress = on_progress
         self.read_numbers: list[int] = []
         self.first_error: DecodeError | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """How many windows could not be read, and why; None when all were."""
+        if self.first_error is None:
+            return None
+        num_missing = len(self._starts) - len(self.read_numbers)
+        return f"{num_missing} of {len(self._starts)} windows could not be read: {self.first_error.reason}"
+
+    def check_any_read(self) -> None:
+        """Make sure, at the end, that there was a window at all.
+
+        Raises:
+            DecodeError: If none could be read.
+        """
+        if not self.read_numbers:
+            raise self.first_error or DecodeError(self._path, "no frame could be read")
 
     def __iter__(self) -> Iterator[Clip]:
         number = num_failures = 0
