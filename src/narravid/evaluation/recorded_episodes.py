@@ -1,0 +1,119 @@
+"""Episodes of an environment with their frames and true returns, to judge rewards by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from narravid.evaluation.reward_diagnostics import RewardDiagnostics, diagnose
+from narravid.inference.episode_frames import EpisodeFrames, FrameArray
+from narravid.inference.reward_schedule import check_render_mode
+from narravid.inference.text_reward import TextReward
+
+if TYPE_CHECKING:
+    import gymnasium
+
+__all__ = ["RecordedEpisode", "diagnose_reward", "record_episodes"]
+
+MAX_STEPS = 10_000
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RecordedEpisode:
+    """One episode.
+
+    Attributes:
+        frames: (n, H, W, 3) uint8 RGB, spread evenly from the first to the last.
+        frame_numbers: Which of the episode's frames these are; frame 0 is that after the reset.
+        true_return: Sum of the environment's rewards.
+        num_steps: Steps that were made.
+    """
+
+    frames: FrameArray
+    frame_numbers: tuple[int, ...]
+    true_return: float
+    num_steps: int
+
+
+def record_episodes(
+    env: gymnasium.Env[Any, Any],
+    policy: Callable[[Any], Any] | None = None,
+    *,
+    num_episodes: int,
+    seed: int,
+    num_frames: int = 32,
+    max_steps: int = MAX_STEPS,
+) -> list[RecordedEpisode]:
+    """Play episodes and keep of each a few frames, however long it is.
+
+    Args:
+        env: An environment with render_mode="rgb_array". Of one with a `TextRewardWrapper` around it, the
+            environment's own rewards are summed.
+        policy: From an observation to an action; None for actions drawn from the action space.
+        num_episodes: How many.
+        seed: Of the action space; episode i is reset with seed + i.
+        num_frames: Frames kept of each: as many as the model sees that is to be judged.
+        max_steps: Where an episode is cut off that does not end.
+
+    Returns:
+        The episodes, in order.
+
+    Raises:
+        ValueError: If the environment does not render frames, or a number is below 1.
+    """
+    if num_episodes < 1 or max_steps < 1:
+        raise ValueError(f"num_episodes and max_steps must be at least 1, got {num_episodes} and {max_steps}")
+    check_render_mode(env.render_mode)
+    env.action_space.seed(seed)
+    act = policy if policy is not None else lambda _: env.action_space.sample()
+    frames = EpisodeFrames(num_frames)
+    return [
+        _play(env, act, frames, seed=seed + number, max_steps=max_steps) for number in range(num_episodes)
+    ]
+
+
+def diagnose_reward(
+    reward: TextReward, episodes: Sequence[RecordedEpisode], *, seed: int = 0
+) -> RewardDiagnostics:
+    """Score recorded episodes and compare the scores with the true returns.
+
+    Args:
+        reward: The text with its model.
+        episodes: As recorded, of one environment.
+        seed: Of the bootstrap.
+
+    Returns:
+        Rewards, true returns and how far their orders agree.
+
+    Raises:
+        ValueError: If there is no episode.
+    """
+    rewards = np.atleast_1d(reward([episode.frames for episode in episodes]))
+    return diagnose(reward.prompt, rewards.tolist(), [episode.true_return for episode in episodes], seed=seed)
+
+
+def _play(
+    env: gymnasium.Env[Any, Any],
+    act: Callable[[Any], Any],
+    frames: EpisodeFrames,
+    *,
+    seed: int,
+    max_steps: int,
+) -> RecordedEpisode:
+    observation, _ = env.reset(seed=seed)
+    frames.clear()
+    frames.add(env.render())
+    true_return, num_steps, over = 0.0, 0, False
+    while not over:
+        observation, reward, terminated, truncated, info = env.step(act(observation))
+        num_steps += 1
+        true_return += float(info.get("environment_reward", reward))
+        over = bool(terminated or truncated) or num_steps == max_steps
+        if over or frames.wants_next:
+            frames.add(env.render())
+        else:
+            frames.skip()
+    return RecordedEpisode(frames.frames(), tuple(frames.numbers()), true_return, num_steps)
