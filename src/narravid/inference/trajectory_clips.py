@@ -80,13 +80,14 @@ def trajectory_clip(frames: torch.Tensor, sampling: TrajectorySampling, *, spec:
     """
     _check_frames(frames)
     chosen = frames[video_frames(len(frames), sampling.num_frames_for(spec), sampling=sampling.frames)]
-    bytes_per_frame = 4 * chosen[0].numel()
-    pieces = [
-        prepare_trajectory(
+    num_at_once = max(1, PIECE_BYTES // (4 * chosen[0].numel()))
+    pieces = []
+    for start in range(0, len(chosen), num_at_once):
+        piece = chosen[start : start + num_at_once]
+        prepared = prepare_trajectory(
             piece, len(piece), resize_to=sampling.resize, size_pixels=spec.size_pixels
-        ).squeeze(0)
-        for piece in chosen.split(max(1, PIECE_BYTES // bytes_per_frame))
-    ]
+        )
+        pieces.append(prepared.squeeze(0))
     clip = torch.cat(pieces, dim=1)
     return to_levels(clip) if sampling.resize == "center_square" else clip
 

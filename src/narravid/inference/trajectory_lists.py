@@ -88,9 +88,7 @@ def read_trajectories(sources: Sequence[str]) -> tuple[ListedTrajectory, ...]:
             if (first.group, first.true_return) != (video.group, video.true_return):
                 raise _told_twice(first, video)
     if not found:
-        raise ConfigError(
-            "no trajectories are named; give lists, folders or videos", key="trajectories"
-        )
+        raise ConfigError("no trajectories are named; give lists, folders or videos", key="trajectories")
     names = short_names([video.path for video in found.values()])
     return tuple(
         ListedTrajectory(video.path, name, video.group, video.true_return)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["short_names"]
@@ -11,6 +11,8 @@ __all__ = ["short_names"]
 
 def short_names(paths: Sequence[str]) -> list[str]:
     """Names for files: the bare name, with as much of the rest as tells it from the others.
+
+    Capitals alone do not tell two names apart, which may become names of files.
 
     Args:
         paths: Different paths.
@@ -24,27 +26,29 @@ def short_names(paths: Sequence[str]) -> list[str]:
     names = [""] * len(paths)
     of_stem: defaultdict[str, list[int]] = defaultdict(list)
     for number, path in enumerate(paths):
-        of_stem[Path(path).stem].append(number)
+        of_stem[Path(path).stem.casefold()].append(number)
     for numbers in of_stem.values():
         for number, name in zip(numbers, _apart([Path(paths[number]) for number in numbers]), strict=True):
             names[number] = name
-    if len(set(names)) == len(names):
-        return names
-    return list(paths)  # such as a.gif beside a.mp4 and a.gif.mp4
+    return names if _are_different(names) else list(paths)  # a.gif beside a.mp4 and a.gif.mp4, for example
+
+
+def _are_different(names: Sequence[str]) -> bool:
+    return len({name.casefold() for name in names}) == len(names)
 
 
 def _apart(paths: list[Path]) -> list[str]:
     """The shortest kind of name that tells some paths apart."""
-    levels = zip(*(_candidates(path, max(len(path.parts) for path in paths)) for path in paths), strict=True)
-    for names in levels:
-        if len(set(names)) == len(names):
-            return list(names)
+    for num_folders in range(max(len(path.parts) for path in paths)):
+        for ending in ("stem", "name"):
+            names = [_name(path, num_folders, ending) for path in paths]
+            if _are_different(names):
+                return names
     return [str(path) for path in paths]
 
 
-def _candidates(path: Path, depth: int) -> Iterator[str]:
-    """The stem, the name, then both with ever more of the folders above."""
-    for number in range(depth):
-        folders = path.parent.parts[len(path.parent.parts) - number :] if number else ()
-        yield "/".join((*folders, path.stem))
-        yield "/".join((*folders, path.name))
+def _name(path: Path, num_folders: int, ending: str) -> str:
+    """The stem or name of a path behind the last few folders above it."""
+    parts = path.parent.parts
+    folders = [part for part in parts[max(0, len(parts) - num_folders) :] if part != path.anchor]
+    return "/".join((*folders, getattr(path, ending)))

@@ -121,8 +121,8 @@ class TrajectoryScores:
     @property
     def has_groups(self) -> bool:
         """Whether any trajectory or prompt belongs to a group."""
-        listed = [*(trajectory.listed for trajectory in self.trajectories), *self.prompts]
-        return any(item.group is not None for item in listed)
+        groups = [item.listed.group for item in self.trajectories] + [item.group for item in self.prompts]
+        return any(group is not None for group in groups)
 
     def groups(self, *, normalise: bool = False, deviation: Deviation = "population") -> GroupTable:
         """Mean and deviation of the scores over groups; what has no group is one of its own.
