@@ -130,15 +130,27 @@ def test_other_shapes_and_types_are_refused_with_what_to_do(frames, message):
 # ---------------------------------------------------------------- batches of a real network
 
 
+def lively_model():
+    """A small network whose statistics are those of noise, so that clips get vectors far apart."""
+    model = small_model().train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.encode_video(torch.from_numpy(noise(8, 3, 4, 16, 16, seed=99)))
+        model.video.fc.bias.zero_()
+    return model.eval()
+
+
 def test_a_batch_gives_what_its_episodes_give_alone_and_the_same_again():
     episodes = [noise(length, 24, 20, 3, seed=length) // length for length in (3, 4, 9, 12, 5)]
-    model = small_model()
+    model = lively_model()
     alone = TextReward(model, "add oil", batch_size=1)
     together = TextReward(model, "add oil", batch_size=8)
     scores = together(episodes)
     np.testing.assert_allclose(scores, [alone(episode) for episode in episodes], atol=1e-6)
     np.testing.assert_array_equal(scores, together(episodes))
-    assert np.ptp(scores) > 3e-5  # thirty times the tolerance
+    assert np.ptp(scores) > 0.01
     assert np.abs(scores).max() <= 1
 
 
@@ -149,7 +161,7 @@ def test_batches_are_as_large_as_asked_for():
 
 
 def test_an_encoder_of_clips_says_how_to_compute():
-    model = small_model()
+    model = lively_model()
     full = TextReward(model, "add oil")(noise(6, 16, 16, 3))
     coarse = TextReward(ClipEncoder(model, dtype="bfloat16"), "add oil")(noise(6, 16, 16, 3))
     assert coarse == pytest.approx(full, abs=0.05)
@@ -157,7 +169,7 @@ def test_an_encoder_of_clips_says_how_to_compute():
 
 
 def test_a_frame_reduced_before_gives_the_same_score():
-    reward = TextReward(small_model(), "add oil")
+    reward = TextReward(lively_model(), "add oil")
     frames = noise(4, 40, 56, 3)
     reduced = np.stack([reward.reduced(frame) for frame in frames])
     assert reduced.shape == (4, 16, 16, 3)
