@@ -242,7 +242,7 @@ def test_sentences_are_looked_at_before_any_video(decoder):
         score_trajectories(
             gone, [ListedPrompt("add oil")], encoder, decoder=decoder, baseline=Baseline("xylophone")
         )
-    with pytest.raises(ConfigError, match="the baseline says the same as the prompt 'add oil'; word the two"):
+    with pytest.raises(ConfigError, match="the baseline says the same as the prompt 'add oil'; word them"):
         score_trajectories(
             gone, [ListedPrompt("add oil")], encoder, decoder=decoder, baseline=Baseline("add the oil")
         )

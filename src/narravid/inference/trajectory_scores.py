@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,8 @@ from narravid.bad_items import BadItems
 from narravid.errors import ConfigError, DecodeError, NarravidError
 from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.prompt_vectors import encode_prompts, unknown_words
-from narravid.inference.rewards import baseline_directions, goal_baseline_rewards, projected_rewards
 from narravid.inference.trajectories import Deviation
+from narravid.inference.trajectory_baseline import Baseline, RewardForm, refuse_equal, regularised_scores
 from narravid.inference.trajectory_clips import TrajectorySampling, encode_trajectory_clips, trajectory_clip
 from narravid.inference.trajectory_groups import GroupTable, group_table
 from narravid.inference.trajectory_lists import ListedPrompt, ListedTrajectory
@@ -35,40 +35,9 @@ __all__ = [
     "score_trajectories",
 ]
 
-RewardForm = Literal["projected", "original"]
-"""How a baseline enters: (1 - alpha) · cosine + alpha · cosine with the direction from it to the prompt, or
-the paper's distance of the projected vectors (see `narravid.inference.rewards`)."""
-
 STRIP_FRAMES = 16
 STRIP_HEIGHT_PIXELS = 96
 DEFAULT_SAMPLING = TrajectorySampling()
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """A prompt that tells the scene without the goal; rewards look at the way from it to each prompt.
-
-    Attributes:
-        prompt: The sentence.
-        alpha: Strength in [0, 1]; 0 leaves the cosine.
-        form: How it enters.
-
-    Raises:
-        ConfigError: If the prompt is empty, alpha is outside [0, 1] or the form is unknown.
-    """
-
-    prompt: str
-    alpha: float = 0.5
-    form: RewardForm = "projected"
-
-    def __post_init__(self) -> None:
-        if not self.prompt.strip():
-            raise ConfigError("the baseline is empty; describe the scene without the goal", key="baseline")
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha must be in [0, 1], got {self.alpha}", key="alpha")
-        if self.form not in get_args(RewardForm):
-            known = " or ".join(map(repr, get_args(RewardForm)))
-            raise ConfigError(f"form must be {known}, got {self.form!r}", key="form")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +153,8 @@ def score_trajectories(
     unknown = {text: list(words) for text, words in unknown_words(model, sentences).items()}
     vectors = encode_prompts(model, sentences, encoder.dtype)
     goals, start = vectors[: len(texts)], vectors[len(texts) :]
-    _refuse_equal(texts, goals, start)
+    if baseline is not None:
+        refuse_equal(texts, goals, start)
     bad = BadItems()
     reading = _read_ahead(trajectories, decoder, sampling=sampling, encoder=encoder)
     scored, videos = _encode_all(reading, encoder, len(trajectories), batch_size=batch_size, bad=bad)
@@ -201,41 +171,6 @@ def score_trajectories(
         card=_card(encoder, sampling, baseline) | {"unknown_words": unknown},
         bad=bad,
     )
-
-
-def regularised_scores(
-    videos: torch.Tensor, goals: torch.Tensor, start: torch.Tensor, *, baseline: Baseline
-) -> torch.Tensor:
-    """Scores with a baseline in the form that it asks for.
-
-    Args:
-        videos: (V, D) floating embeddings.
-        goals: (P, D) those of the prompts.
-        start: (1, D) that of the baseline's prompt.
-        baseline: Form and strength; its prompt is not looked at again.
-
-    Returns:
-        (V, P) in [-1, 1].
-
-    Raises:
-        ValueError: If a prompt has the embedding of the baseline, or shapes do not fit.
-    """
-    reward = projected_rewards if baseline.form == "projected" else goal_baseline_rewards
-    return reward(videos, goals, baseline_directions(goals, start), alpha=baseline.alpha).clamp(-1, 1)
-
-
-def _refuse_equal(texts: Sequence[str], goals: torch.Tensor, start: torch.Tensor) -> None:
-    """Prompts with the embedding of the baseline, known words in another order for example."""
-    if not len(start):
-        return
-    for text, goal in zip(texts, goals, strict=True):
-        try:
-            baseline_directions(goal[None], start)
-        except ValueError as error:
-            reason = (
-                f"for the model the baseline says the same as the prompt {text!r}; word the two differently"
-            )
-            raise ConfigError(reason, key="baseline") from error
 
 
 Seen = tuple[ScoredTrajectory, torch.Tensor]
