@@ -145,9 +145,7 @@ def score_trajectories(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if not trajectories or not prompts:
         raise ValueError(f"nothing to score: {len(trajectories)} trajectories and {len(prompts)} prompts")
-    model = encoder.model
-    if encoder.output != "embedding" or not isinstance(model, PixelDualEncoder):
-        raise ValueError(f"a {type(model).__name__} compares no clips with sentences")
+    model = _dual_encoder_of(encoder)
     texts = [prompt.text for prompt in prompts]
     sentences = texts if baseline is None else [*texts, baseline.prompt]
     unknown = {text: list(words) for text, words in unknown_words(model, sentences).items()}
@@ -171,6 +169,13 @@ def score_trajectories(
         card=_card(encoder, sampling, baseline) | {"unknown_words": unknown},
         bad=bad,
     )
+
+
+def _dual_encoder_of(encoder: ClipEncoder) -> PixelDualEncoder:
+    model = encoder.model
+    if encoder.output != "embedding" or not isinstance(model, PixelDualEncoder):
+        raise ValueError(f"a {type(model).__name__} compares no clips with sentences")
+    return model
 
 
 Seen = tuple[ScoredTrajectory, torch.Tensor]
