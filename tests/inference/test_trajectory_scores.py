@@ -259,9 +259,9 @@ def test_clips_that_the_model_does_not_take_are_explained(videos, decoder):
 
 def test_wrong_arguments_are_refused(videos, decoder):
     encoder = ClipEncoder(LinearDualEncoder())
-    with pytest.raises(ValueError, match="nothing to score: 0 trajectories and 3 prompts"):
+    with pytest.raises(ValueError, match="nothing to score: 0 trajectories, 3 prompts and batches of 4"):
         score_trajectories([], PROMPTS, encoder, decoder=decoder)
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="nothing to score: 3 trajectories, 3 prompts and batches of 0"):
         score_trajectories(videos, PROMPTS, encoder, decoder=decoder, batch_size=0)
     feature = ClipEncoder(LinearDualEncoder(), output="feature")
     with pytest.raises(ValueError, match="a LinearDualEncoder compares no clips with sentences"):

@@ -120,7 +120,7 @@ def score_trajectories(
 ) -> TrajectoryScores:
     """Score videos against prompts by the cosine of their vectors, whatever the model's own similarity.
 
-    Sentences are looked at first, so that a wrong one costs no work. Decoding runs ahead of the model.
+    Sentences are looked at first, so that a wrong one costs no work.
 
     Args:
         trajectories: The videos.
@@ -141,20 +141,19 @@ def score_trajectories(
         NarravidError: If no video can be used.
         ValueError: If there are no trajectories or prompts, or the encoder gives no vectors for prompts.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if not trajectories or not prompts:
-        raise ValueError(f"nothing to score: {len(trajectories)} trajectories and {len(prompts)} prompts")
+    if not (trajectories and prompts and batch_size >= 1):
+        sizes = f"{len(trajectories)} trajectories, {len(prompts)} prompts and batches of {batch_size}"
+        raise ValueError(f"nothing to score: {sizes}")
     model = _dual_encoder_of(encoder)
     texts = [prompt.text for prompt in prompts]
-    sentences = texts if baseline is None else [*texts, baseline.prompt]
+    sentences = [*texts, *([] if baseline is None else [baseline.prompt])]
     unknown = {text: list(words) for text, words in unknown_words(model, sentences).items()}
     vectors = encode_prompts(model, sentences, encoder.dtype)
     goals, start = vectors[: len(texts)], vectors[len(texts) :]
     if baseline is not None:
         refuse_equal(texts, goals, start)
-    bad = BadItems()
     reading = _read_ahead(trajectories, decoder, sampling=sampling, encoder=encoder)
+    bad = BadItems()
     scored, videos = _encode_all(reading, encoder, len(trajectories), batch_size=batch_size, bad=bad)
     if not scored:
         raise NarravidError(f"none of the {len(trajectories)} videos could be used: {bad.named()}")
