@@ -54,6 +54,7 @@ COMMANDS: dict[str, Command] = {
     "index": Command("narravid.cli.index", "Index", "cut videos into clips and make them searchable"),
     "extract": Command("narravid.cli.extract", "Extract", "turn whole videos into files of features"),
     "search": Command("narravid.cli.search", "Search", "find the moments of indexed videos that fit a text"),
+    "score": Command("narravid.cli.score", "Score", "compare whole videos with prompts: heat map and page"),
     "models": Command("narravid.cli.models", "Models", "list what is published, and what of it is here"),
     "download": Command("narravid.cli.download", "Download", "fetch a published model, word list or data"),
     "convert": Command("narravid.cli.convert", "Convert", "turn a published checkpoint into a model folder"),
