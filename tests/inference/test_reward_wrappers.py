@@ -11,6 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from narravid.errors import MissingExtraError
+from narravid.inference import rewards
 from narravid.inference.reward_wrappers import FRAME_KEY, FrameInInfo, TextRewardWrapper
 from narravid.inference.text_reward import TextReward
 from narravid.inference.trajectory_clips import TrajectorySampling
@@ -175,6 +176,14 @@ def test_an_environment_that_renders_something_else_is_named():
     env.render = lambda: np.zeros((4, 4))
     with pytest.raises(ValueError, match=r"a rendered frame must be .* got \(4, 4\) float64"):
         TextRewardWrapper(env, TextReward(BrightnessModel(), PROMPT)).reset()
+
+
+def test_all_of_rewards_is_found_in_one_place():
+    assert rewards.TextReward is TextReward
+    assert rewards.TextRewardWrapper is TextRewardWrapper
+    assert rewards.VectorTextRewardWrapper.__name__ == "VectorTextRewardWrapper"
+    with pytest.raises(AttributeError, match="has no attribute 'TextRewarder'"):
+        _ = rewards.TextRewarder
 
 
 @pytest.mark.parametrize("module", ["reward_wrappers", "vector_reward_wrapper"])

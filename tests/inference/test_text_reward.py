@@ -247,5 +247,5 @@ def test_calls_are_counted_and_timed():
 
 @pytest.mark.slow
 def test_rewards_need_no_gymnasium():
-    code = "import sys; sys.modules['gymnasium'] = None; import narravid.inference.text_reward"
+    code = "import sys; sys.modules['gymnasium'] = None; import narravid.inference.rewards"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -22,9 +22,8 @@ from narravid.inference.episode_blocks import Episodes, as_episodes, spread_fram
 from narravid.inference.episode_frames import FrameArray
 from narravid.inference.latency_meter import LatencyMeter
 from narravid.inference.prompt_vectors import encode_prompts
-from narravid.inference.rewards import baseline_directions
+from narravid.inference.trajectory_baseline import Baseline, RewardForm, refuse_equal, regularised_scores
 from narravid.inference.trajectory_clips import TrajectorySampling, encode_trajectory_frames, trajectory_clip
-from narravid.inference.trajectory_scores import Baseline, RewardForm, regularised_scores
 from narravid.protocols import PixelDualEncoder
 
 __all__ = ["Episodes", "Rewards", "TextReward", "TextRewardModel"]
@@ -163,9 +162,10 @@ class TextRewardModel:
         """(1, D) for each task; encodes those that are new."""
         new = [task for task in dict.fromkeys(tasks) if task not in self._goals]
         if new:
-            for task, vector in zip(new, self._vectors(new), strict=True):
-                self._check_apart(task, vector[None])
-                self._goals[task] = vector[None]
+            vectors = self._vectors(new)
+            if self._start is not None:
+                refuse_equal(new, vectors, self._start)
+            self._goals |= {task: vector[None] for task, vector in zip(new, vectors, strict=True)}
         goals = {task: self._goals[task] for task in tasks}
         for task in goals:
             self._goals.move_to_end(task)
@@ -175,17 +175,6 @@ class TextRewardModel:
 
     def _vectors(self, texts: list[str]) -> torch.Tensor:
         return encode_prompts(self._model, texts, self._encoder.dtype)
-
-    def _check_apart(self, task: str, vector: torch.Tensor) -> None:
-        if self._start is None:
-            return
-        try:
-            baseline_directions(vector, self._start)
-        except ValueError as error:
-            reason = (
-                f"for the model the baseline says the same as the prompt {task!r}; word the two differently"
-            )
-            raise ConfigError(reason, key="baseline") from error
 
     def _scores(self, vectors: torch.Tensor, tasks: list[str], goals: dict[str, torch.Tensor]) -> Rewards:
         scores = torch.empty(len(vectors))

@@ -9,13 +9,13 @@ from typing import Literal, get_args
 import torch
 
 from narravid.errors import ConfigError
-from narravid.inference.rewards import baseline_directions, goal_baseline_rewards, projected_rewards
+from narravid.inference.goal_baseline import baseline_directions, goal_baseline_rewards, projected_rewards
 
 __all__ = ["Baseline", "RewardForm", "refuse_equal", "regularised_scores"]
 
 RewardForm = Literal["projected", "original"]
 """How a baseline enters: (1 - alpha) · cosine + alpha · cosine with the direction from it to the prompt, or
-the paper's distance of the projected vectors (see `narravid.inference.rewards`)."""
+the paper's distance of the projected vectors (see `narravid.inference.goal_baseline`)."""
 
 
 @dataclass(frozen=True, slots=True)
