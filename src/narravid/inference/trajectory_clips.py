@@ -14,7 +14,7 @@ from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.trajectories import TrajectoryResize, prepare_trajectory
 from narravid.types import ClipSpec
 from narravid.video.frame_sampling import FrameSampling, video_frames
-from narravid.video.transforms import to_levels
+from narravid.video.transforms import to_channels_first, to_levels
 
 __all__ = ["TrajectorySampling", "encode_trajectory_clips", "encode_trajectory_frames", "trajectory_clip"]
 
@@ -80,6 +80,8 @@ def trajectory_clip(frames: torch.Tensor, sampling: TrajectorySampling, *, spec:
     """
     _check_frames(frames)
     chosen = frames[video_frames(len(frames), sampling.num_frames_for(spec), sampling=sampling.frames)]
+    if sampling.resize == "center_square" and chosen.shape[1:3] == (spec.size_pixels, spec.size_pixels):
+        return to_channels_first(chosen)  # as a reward has scaled them before; again would change nothing
     num_at_once = max(1, PIECE_BYTES // (4 * chosen[0].numel()))
     pieces = []
     for start in range(0, len(chosen), num_at_once):
