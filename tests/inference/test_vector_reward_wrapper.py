@@ -10,6 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from narravid.inference.reward_wrappers import FrameInInfo, TextRewardWrapper
 from narravid.inference.text_reward import TextReward
 from narravid.inference.vector_reward_wrapper import VectorTextRewardWrapper
+from narravid.synthetic.toy_environment import ToyWorldEnv
 from narravid.video.frame_sampling import video_frames
 from reward_doubles import NUM_FRAMES, BrighteningEnv, BrightnessModel, cosine
 
@@ -125,6 +126,26 @@ def test_rewards_are_those_of_environments_one_at_a_time(mode):
             assert present == {name for name in names if single and name in single}
             for name in present:
                 assert info[name][number] == pytest.approx(single[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_processes_give_what_one_process_gives(mode):
+    def run(kind):
+        makers = [lambda: FrameInInfo(ToyWorldEnv(render_mode="rgb_array"))] * 2
+        envs = wrapped(kind(makers, autoreset_mode=mode), mode="differences", every_steps=7)
+        envs.reset(seed=3)
+        rewards = []
+        for actions in np.random.default_rng(0).uniform(-1, 1, (30, 2, 2)).astype(np.float32):
+            _, reward, terminated, truncated, _ = envs.step(actions)
+            rewards.append(reward)
+            if mode is DISABLED and (terminated | truncated).any():
+                envs.reset(options={"reset_mask": terminated | truncated})
+        envs.close()
+        return np.array(rewards)
+
+    in_one, in_several = run(SyncVectorEnv), run(AsyncVectorEnv)
+    np.testing.assert_allclose(in_several, in_one, atol=1e-6)
+    assert (in_one != 0).any(axis=1).sum() == 4  # steps 7, 14 and 20, the last, and 7 of the next episode
 
 
 def test_a_long_sparse_episode_is_drawn_where_needed_only():
