@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from narravid.types import VideoAlignment
+from narravid.types import SpreadFrames, VideoAlignment
 
 SHAPES = {
     "dual": (2, 1, 9, 4),
@@ -39,3 +39,23 @@ def test_an_alignment_with_and_without_alignability():
 def test_an_alignment_whose_shapes_disagree_is_refused(changes, named):
     with pytest.raises(ValueError, match=named):
         alignment(**changes)
+
+
+def test_frames_of_a_video_know_how_many_are_repeated():
+    frames = torch.zeros(4, 8, 6, 3, dtype=torch.uint8)
+    spread = SpreadFrames(frames, (0, 1, 1, 2), (0.0, 0.1, 0.1, 0.2), 3)
+    assert spread.num_repeated == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "numbers", "times", "message"),
+    [
+        ((2, 8, 6), torch.uint8, 2, 2, r"frames must be \(n, H, W, 3\) uint8, got \(2, 8, 6\)"),
+        ((2, 8, 6, 3), torch.float32, 2, 2, "got .* torch.float32"),
+        ((2, 8, 6, 3), torch.uint8, 3, 2, "2 frames need as many numbers and times, got 3 and 2"),
+        ((2, 8, 6, 3), torch.uint8, 2, 1, "2 frames need as many numbers and times, got 2 and 1"),
+    ],
+)
+def test_frames_of_a_video_that_do_not_fit_are_refused(shape, dtype, numbers, times, message):
+    with pytest.raises(ValueError, match=message):
+        SpreadFrames(torch.zeros(shape, dtype=dtype), tuple(range(numbers)), (0.0,) * times, 9)

@@ -100,6 +100,18 @@ def test_several_threads_share_one():
             assert torch.equal(given, wanted)
 
 
+@pytest.mark.parametrize("name", ["S3D, space to depth", "CPD classifier"])
+def test_pixels_may_be_floats_in_0_to_1(name: str):
+    model = FORMS[name][0]()
+    batch = clips_for(name, 2).float() / 255
+    batch[0] *= 0.2
+    encoder = ClipEncoder(model, output="feature")
+    with torch.inference_mode():
+        expected = model.video_features(batch)
+    assert (encoder.encode(batch) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert (expected[0] - expected[1]).abs().max() > 1e-3 * expected.abs().max()
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NARRAVID_HOME", str(tmp_path))

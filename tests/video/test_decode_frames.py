@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -131,6 +132,15 @@ def test_frames_that_take_too_much_memory_are_refused_before_they_take_it(number
         DecodeError, match="11 frames of 64 x 48 pixels need 0 MiB, more than 0 MiB; take fewer"
     ):
         spread(numbered, 11, max_bytes=10 * frame_bytes)
+
+
+def test_memory_is_for_the_frames_taken_alone(video):
+    tracemalloc.start()
+    result = spread(video, 4)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.num_video_frames == 1000
+    assert peak < 12 * 120 * 160 * 3  # four frames, what the scaler holds, and numbers
 
 
 def test_pictures_come_upright(tmp_path):

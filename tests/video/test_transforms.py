@@ -15,6 +15,7 @@ from narravid.video.transforms import (
     random_shift,
     scale_brightness,
     to_channels_first,
+    to_levels,
     to_unit_float,
 )
 
@@ -30,6 +31,13 @@ def test_every_level_keeps_its_place():
     assert torch.equal(unit, torch.arange(256, dtype=torch.float32) / 255)
     assert (unit[0], unit[-1]) == (0, 1)
     assert torch.equal(levels, torch.arange(256, dtype=torch.uint8))
+
+
+def test_levels_come_back_rounded_and_held_at_the_ends():
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_levels(to_unit_float(levels)), levels)
+    outside = torch.tensor([-0.2, 0.4 / 255, 0.6 / 255, 254.4 / 255, 1.3])
+    assert to_levels(outside).tolist() == [0, 0, 1, 254, 255]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
