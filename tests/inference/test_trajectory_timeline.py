@@ -14,8 +14,8 @@ from inference_doubles import FakeDecoder, LinearDualEncoder, write_fake_video
 from narravid.bad_items import BadItems
 from narravid.errors import ConfigError, DecodeError
 from narravid.inference.clip_encoder import ClipEncoder
+from narravid.inference.trajectory_baseline import Baseline
 from narravid.inference.trajectory_lists import ListedPrompt, ListedTrajectory
-from narravid.inference.trajectory_scores import Baseline
 from narravid.inference.trajectory_timeline import TimelineScorer, TimelineWindows, score_over_time
 from narravid.types import ClipSpec, Similarity
 from narravid.video.encode import write_video
@@ -156,6 +156,11 @@ def test_a_stride_longer_than_the_clips_of_the_model_is_refused():
     windows = TimelineWindows(stride_seconds=1.5)
     with pytest.raises(ConfigError, match=r"1\.5 and a window has 1 seconds.*give at most 1"):
         TimelineScorer(ClipEncoder(LinearDualEncoder()), PROMPTS, windows=windows)
+
+
+def test_a_baseline_that_says_what_a_prompt_says_is_refused():
+    with pytest.raises(ConfigError, match="the same as the prompt 'a pan'"):
+        TimelineScorer(ClipEncoder(LinearDualEncoder()), PROMPTS, baseline=Baseline("a pan"))
 
 
 def test_no_prompt_and_no_batch_are_refused():

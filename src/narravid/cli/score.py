@@ -31,17 +31,12 @@ from narravid.inference.clip_encoder import Backend, ClipEncoder, EmbeddingDtype
 from narravid.inference.extract_plan import check_window
 from narravid.inference.prompt_vectors import unknown_words
 from narravid.inference.trajectories import Deviation, TrajectoryResize
+from narravid.inference.trajectory_baseline import Baseline, RewardForm
 from narravid.inference.trajectory_lists import (
     read_prompts,
     read_trajectories,
 )
-from narravid.inference.trajectory_scores import (
-    Baseline,
-    RewardForm,
-    TrajectorySampling,
-    TrajectoryScores,
-    score_trajectories,
-)
+from narravid.inference.trajectory_scores import TrajectorySampling, TrajectoryScores, score_trajectories
 from narravid.inference.trajectory_timeline import (
     ScoreTimeline,
     TimelineScorer,
@@ -94,8 +89,8 @@ class Score:
         alpha: How much they do, from 0 (not at all: cosines) to 1; 0.5 when not given.
         regularisation: projected (when not given) mixes the cosines with prompt and direction; original is
             the paper's form, by distance.
-        normalise: Before groups are averaged, centre each prompt on its mean over all videos and divide by
-            its deviation.
+        normalise: Also average groups of scores that are centred, for each prompt, on its mean over all
+            videos and divided by its deviation.
         deviation: Of groups: divide by n (population) or by n - 1 (sample, as the published script).
         over_time: Also score windows that slide along each video: a timeline as CSV and picture.
         window_seconds: Length of these windows; that of the model's clips when not given. Frames are spread
@@ -179,7 +174,8 @@ class Score:
         console = Console()
         print_scores(scores, console, verbose=self.verbose)
         if scores.has_groups:
-            print_groups(scores.groups(normalise=self.normalise, deviation=self.deviation), console)
+            for normalise in (False, True) if self.normalise else (False,):
+                print_groups(scores.groups(normalise=normalise, deviation=self.deviation), console)
         print_diagnostics(diagnostics, console)
         print_timelines(timelines, console, verbose=self.verbose)
         self._print_files(scores, files)

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from narravid.cli.bad_item_lines import MAX_LISTED
+from narravid.evaluation.picture_values import num_decimals
 from narravid.evaluation.reward_diagnostics import RewardDiagnostics
 from narravid.inference.trajectory_groups import GroupTable
-from narravid.inference.trajectory_lists import ListedPrompt
 from narravid.inference.trajectory_scores import ScoredTrajectory, TrajectoryScores
 from narravid.inference.trajectory_timeline import ScoreTimeline
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MAX_ROWS = 40
-COLUMN_WIDTH = 9
+COLUMN_WIDTH = 10
 """Characters that a column of figures takes, with its borders."""
 
 NAMES_WIDTH = 44
@@ -68,10 +68,12 @@ def _scores_table(
         table.add_column("score", justify="right", no_wrap=True)
     for column in columns:
         table.add_column(str(column + 1), justify="right", no_wrap=True)
+    decimals = num_decimals(scores.scores)
     for trajectory, row in list(zip(scores.trajectories, scores.scores, strict=True))[:max_rows]:
         best = int(np.argmax(row))
-        about_best = [f"{best + 1}  {scores.prompts[best].text}", _figure(row[best])] if with_best else []
-        figures = [_figure(row[column]) for column in columns]
+        text = f"{best + 1}  {scores.prompts[best].text}"
+        about_best = [text, _figure(row[best], decimals)] if with_best else []
+        figures = [_figure(row[column], decimals) for column in columns]
         table.add_row(*map(escape, [trajectory.listed.name, *about_best, *figures]))
     return table
 
@@ -109,8 +111,12 @@ def print_groups(groups: GroupTable, console: Console) -> None:
     table.add_column("videos", overflow="fold")
     for name in groups.prompt_groups:
         table.add_column(escape(name), justify="right", overflow="fold")
+    decimals = num_decimals(groups.mean)
     for name, means, deviations in zip(groups.trajectory_groups, groups.mean, groups.std, strict=True):
-        cells = [f"{mean:.3f} ± {std:.3f}" for mean, std in zip(means, deviations, strict=True)]
+        cells = [
+            f"{_figure(mean, decimals)} ± {_figure(std, decimals)}"
+            for mean, std in zip(means, deviations, strict=True)
+        ]
         table.add_row(escape(name), *cells)
     console.print(table)
 
@@ -122,17 +128,20 @@ def print_diagnostics(diagnostics: Sequence[RewardDiagnostics], console: Console
 
 
 def print_timelines(timelines: Sequence[ScoreTimeline], console: Console, *, verbose: bool = False) -> None:
-    """Print when each video fits each prompt best.
+    """Print when each video fits each prompt best; nothing where there are no timelines.
 
     Args:
         timelines: Scores over time.
         console: Where.
         verbose: Print all, however many there are.
     """
+    if not timelines:
+        return
+    decimals = num_decimals(np.concatenate([timeline.scores.max(axis=0) for timeline in timelines]))
     rows = [
-        _moment(timeline, column, prompt)
+        _moment(timeline, column, decimals)
         for timeline in timelines
-        for column, prompt in enumerate(timeline.prompts)
+        for column in range(len(timeline.prompts))
     ]
     table = Table(title="when each prompt fits best")
     table.add_column("video", overflow="fold")
@@ -148,19 +157,19 @@ def print_timelines(timelines: Sequence[ScoreTimeline], console: Console, *, ver
     _say(console, [f"{line.trajectory.path}: {line.reason}" for line in timelines if line.reason])
 
 
-def _moment(timeline: ScoreTimeline, column: int, prompt: ListedPrompt) -> tuple[str, str, str, str, str]:
+def _moment(timeline: ScoreTimeline, column: int, decimals: int) -> tuple[str, str, str, str, str]:
     best = int(np.argmax(timeline.scores[:, column]))
     return (
         timeline.trajectory.name,
-        prompt.text,
+        timeline.prompts[column].text,
         f"{timeline.starts_seconds[best]:.2f}",
         f"{timeline.ends_seconds[best]:.2f}",
-        _figure(timeline.scores[best, column]),
+        _figure(timeline.scores[best, column], decimals),
     )
 
 
-def _figure(value: float) -> str:
-    return f"{value:.3f}"
+def _figure(value: float, decimals: int) -> str:
+    return f"{value:z.{decimals}f}"
 
 
 def _say(console: Console, lines: Iterable[str]) -> None:

@@ -18,9 +18,9 @@ from narravid.bad_items import BadItems
 from narravid.errors import ConfigError, DecodeError
 from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.prompt_vectors import encode_prompts
+from narravid.inference.trajectory_baseline import Baseline, refuse_equal, regularised_scores
 from narravid.inference.trajectory_clips import encode_trajectory_clips
 from narravid.inference.trajectory_lists import ListedPrompt, ListedTrajectory
-from narravid.inference.trajectory_scores import Baseline, regularised_scores
 from narravid.inference.video_clips import ClipDecoder, WindowReader
 from narravid.progress import ProgressBar, progress_bar
 from narravid.protocols import PixelDualEncoder
@@ -112,7 +112,8 @@ class TimelineScorer:
         batch_size: Windows per forward pass, all of one video, so that its numbers do not depend on others.
 
     Raises:
-        ConfigError: If the windows would leave gaps, or the model knows no word of a prompt.
+        ConfigError: If the windows would leave gaps, the model knows no word of a prompt, or the baseline
+            says what a prompt says.
         ValueError: If there is no prompt, `batch_size` is below 1, or the model has no text.
     """
 
@@ -135,6 +136,8 @@ class TimelineScorer:
         sentences = [prompt.text for prompt in prompts] + ([] if baseline is None else [baseline.prompt])
         vectors = encode_prompts(model, sentences, encoder.dtype)
         self._goals, self._start = vectors[: len(prompts)], vectors[len(prompts) :]
+        if baseline is not None:
+            refuse_equal([prompt.text for prompt in prompts], self._goals, self._start)
         self._baseline = baseline
         self._encoder = encoder
         self._prompts = tuple(prompts)
