@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from narravid.evaluation.benchmarks.action_lists import Dataset
-from narravid.evaluation.benchmarks.action_sources import (
-    Split,
-    check_splits,
-    find_kinetics,
-    find_own,
-    find_published,
-)
-from narravid.evaluation.benchmarks.probe_protocol import ProbeProtocol, probe_result
+from narravid.evaluation.benchmarks.action_measurement import OwnVideos, ThreeSplits
+from narravid.evaluation.benchmarks.action_sources import find_kinetics
+from narravid.evaluation.benchmarks.probe_protocol import ProbeProtocol
 from narravid.evaluation.probe_solvers import Solver
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
@@ -26,57 +21,16 @@ __all__ = ["Hmdb51", "Kinetics400", "OwnProbe", "Ucf101"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PublishedProbe(ProbeProtocol):
-    """A probe on a data set of three splits."""
-
-    dataset: ClassVar[Dataset]
-    name: ClassVar[str]
-
-    videos: Path
-    annotations: Path | None = None
-    splits: tuple[Split, ...] = (1, 2, 3)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_splits(self.splits)
-
-    def run(self, session: EvaluationSession) -> BenchmarkResult:
-        """Measure the session's model; see `Benchmark.run`."""
-        actions, data = find_published(
-            self.dataset,
-            self.name,
-            videos=self.videos,
-            annotations=self.annotations,
-            splits=self.splits,
-        )
-        return probe_result(session, self, actions, data=data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ucf101(_PublishedProbe):
-    """A linear probe on UCF101: 101 actions, 13,320 videos, three splits.
-
-    Attributes:
-        videos: Folder of the videos, in folders of their classes or not.
-        annotations: Table `video_id,label,split1,split2,split3`, or one split as CPD's JSON; looked for under
-            its published names in the videos' folder and beside it when absent.
-        splits: Which splits; the result is their mean.
-    """
+class Ucf101(ThreeSplits, ProbeProtocol):
+    """A linear probe on UCF101: 101 actions, 13,320 videos, three splits."""
 
     dataset: ClassVar[Dataset] = "ucf101"
     name: ClassVar[str] = "ucf101"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hmdb51(_PublishedProbe):
-    """A linear probe on HMDB51: 51 actions, 6,766 videos, three splits.
-
-    Attributes:
-        videos: Folder of the videos, in folders of their classes or not.
-        annotations: Table `video_id,label,split1,split2,split3`, or one split as CPD's JSON; looked for under
-            its published names in the videos' folder and beside it when absent.
-        splits: Which splits; the result is their mean.
-    """
+class Hmdb51(ThreeSplits, ProbeProtocol):
+    """A linear probe on HMDB51: 51 actions, 6,766 videos, three splits."""
 
     dataset: ClassVar[Dataset] = "hmdb51"
     name: ClassVar[str] = "hmdb51"
@@ -112,23 +66,11 @@ class Kinetics400(ProbeProtocol):
             train=self.train_annotations,
             needs_train=True,
         )
-        return probe_result(session, self, actions, data=data)
+        return self.judge(session, actions, data=data)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnProbe(ProbeProtocol):
-    """A linear probe on labelled videos of your own.
-
-    Attributes:
-        labels: CSV file `video_path,label,split[,start_seconds,end_seconds]`; split is train or test, paths
-            start at its folder.
-    """
+class OwnProbe(OwnVideos, ProbeProtocol):
+    """A linear probe on labelled videos of your own."""
 
     name: ClassVar[str] = "probe"
-
-    labels: Path
-
-    def run(self, session: EvaluationSession) -> BenchmarkResult:
-        """Measure the session's model; see `Benchmark.run`."""
-        actions, data = find_own(self.labels, self.name)
-        return probe_result(session, self, actions, data=data)

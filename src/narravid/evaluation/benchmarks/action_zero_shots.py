@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from narravid.evaluation.benchmarks.action_lists import Dataset
-from narravid.evaluation.benchmarks.action_sources import (
-    Split,
-    check_splits,
-    find_kinetics,
-    find_own,
-    find_published,
-)
-from narravid.evaluation.benchmarks.zero_shot_protocol import ZeroShotProtocol, zero_shot_result
+from narravid.evaluation.benchmarks.action_measurement import OwnVideos, ThreeSplits
+from narravid.evaluation.benchmarks.action_sources import find_kinetics
+from narravid.evaluation.benchmarks.zero_shot_protocol import ZeroShotProtocol
 from narravid.evaluation.result import BenchmarkResult
 from narravid.evaluation.session import EvaluationSession
 
@@ -25,57 +20,16 @@ __all__ = ["Hmdb51ZeroShot", "Kinetics400ZeroShot", "OwnZeroShot", "Ucf101ZeroSh
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PublishedZeroShot(ZeroShotProtocol):
-    """Zero-shot classification on a data set of three splits."""
-
-    dataset: ClassVar[Dataset]
-    name: ClassVar[str]
-
-    videos: Path
-    annotations: Path | None = None
-    splits: tuple[Split, ...] = (1, 2, 3)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_splits(self.splits)
-
-    def run(self, session: EvaluationSession) -> BenchmarkResult:
-        """Measure the session's model; see `Benchmark.run`."""
-        actions, data = find_published(
-            self.dataset,
-            self.name,
-            videos=self.videos,
-            annotations=self.annotations,
-            splits=self.splits,
-        )
-        return zero_shot_result(session, self, actions, data=data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ucf101ZeroShot(_PublishedZeroShot):
-    """Zero-shot classification on UCF101 by the names of its 101 classes.
-
-    Attributes:
-        videos: Folder of the videos, in folders of their classes or not.
-        annotations: Table `video_id,label,split1,split2,split3`, or one split as CPD's JSON; looked for under
-            its published names in the videos' folder and beside it when absent.
-        splits: The splits whose test videos are judged; the result is their mean.
-    """
+class Ucf101ZeroShot(ThreeSplits, ZeroShotProtocol):
+    """Zero-shot classification on UCF101 by the names of its 101 classes."""
 
     dataset: ClassVar[Dataset] = "ucf101"
     name: ClassVar[str] = "ucf101-zeroshot"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hmdb51ZeroShot(_PublishedZeroShot):
-    """Zero-shot classification on HMDB51 by the names of its 51 classes.
-
-    Attributes:
-        videos: Folder of the videos, in folders of their classes or not.
-        annotations: Table `video_id,label,split1,split2,split3`, or one split as CPD's JSON; looked for under
-            its published names in the videos' folder and beside it when absent.
-        splits: The splits whose test videos are judged; the result is their mean.
-    """
+class Hmdb51ZeroShot(ThreeSplits, ZeroShotProtocol):
+    """Zero-shot classification on HMDB51 by the names of its 51 classes."""
 
     dataset: ClassVar[Dataset] = "hmdb51"
     name: ClassVar[str] = "hmdb51-zeroshot"
@@ -101,23 +55,11 @@ class Kinetics400ZeroShot(ZeroShotProtocol):
         actions, data = find_kinetics(
             self.name, videos=self.videos, annotations=self.annotations, train=None, needs_train=False
         )
-        return zero_shot_result(session, self, actions, data=data)
+        return self.judge(session, actions, data=data)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnZeroShot(ZeroShotProtocol):
-    """Zero-shot classification of the test videos of a list of your own by the names of its classes.
-
-    Attributes:
-        labels: CSV file `video_path,label,split[,start_seconds,end_seconds]`; split is train or test, paths
-            start at its folder.
-    """
+class OwnZeroShot(OwnVideos, ZeroShotProtocol):
+    """Zero-shot classification of the test videos of a list of your own by the names of its classes."""
 
     name: ClassVar[str] = "zeroshot"
-
-    labels: Path
-
-    def run(self, session: EvaluationSession) -> BenchmarkResult:
-        """Measure the session's model; see `Benchmark.run`."""
-        actions, data = find_own(self.labels, self.name)
-        return zero_shot_result(session, self, actions, data=data)

@@ -8,6 +8,7 @@ from typing import Any
 from narravid.errors import CheckpointError
 from narravid.evaluation.action_windows import TemporalCrops
 from narravid.evaluation.benchmarks.action_lists import ActionSet
+from narravid.evaluation.benchmarks.action_measurement import ActionMeasurement
 from narravid.evaluation.benchmarks.action_result import ActionData, Judged, action_result
 from narravid.evaluation.benchmarks.action_scores import SplitScores
 from narravid.evaluation.benchmarks.action_vectors import encode_actions
@@ -23,7 +24,7 @@ SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierProtocol:
+class ClassifierProtocol(ActionMeasurement):
     """How the scores of a fine-tuned classifier become those of a video.
 
     Attributes:

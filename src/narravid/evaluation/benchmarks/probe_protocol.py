@@ -13,6 +13,7 @@ from narravid.errors import ConfigError
 from narravid.evaluation.action_windows import ActionRule, NativeRateWindows, SpreadWindows
 from narravid.evaluation.baselines import PixelThumbnails, untrained
 from narravid.evaluation.benchmarks.action_lists import ActionSet, ActionSplit
+from narravid.evaluation.benchmarks.action_measurement import ActionMeasurement
 from narravid.evaluation.benchmarks.action_result import ActionData, Judged, action_result
 from narravid.evaluation.benchmarks.action_scores import SplitScores, action_measures
 from narravid.evaluation.benchmarks.action_vectors import (
@@ -29,14 +30,14 @@ from narravid.progress import progress_bar
 from narravid.protocols import FeatureExtractor
 from narravid.types import ClipSpec
 
-__all__ = ["ProbeProtocol", "probe_result"]
+__all__ = ["ProbeProtocol"]
 
 TOLD_MISSING = 20
 PIXELS, RANDOM = "pixels only", "untrained network"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeProtocol:
+class ProbeProtocol(ActionMeasurement):
     """How a linear layer is fitted to the features of a network and judged.
 
     Attributes:
@@ -95,52 +96,48 @@ class ProbeProtocol:
             "video_score": "sum of the decision values of the windows",
         }
 
+    def judge(self, session: EvaluationSession, actions: ActionSet, *, data: ActionData) -> BenchmarkResult:
+        """Fit and judge a probe for each split.
 
-def probe_result(
-    session: EvaluationSession, protocol: ProbeProtocol, actions: ActionSet, *, data: ActionData
-) -> BenchmarkResult:
-    """Fit and judge a probe for each split.
+        Args:
+            session: The run.
+            actions: Videos, classes and splits.
+            data: What the result is about.
 
-    Args:
-        session: The run.
-        protocol: How.
-        actions: Videos, classes and splits.
-        data: What the result is about.
+        Returns:
+            The result, with the baselines where they are asked for.
 
-    Returns:
-        The result, with the baselines where they are asked for.
-
-    Raises:
-        AnnotationError: If a split has nothing to judge by, fewer than two classes to learn from, or a video
-            in both parts.
-        CheckpointError: If the model gives no features of clips, or baselines are asked for and there is no
-            untrained network like it.
-        TooManyBadItemsError: If more videos are unreadable than the session allows.
-        ConfigError: If the model does not take so many frames.
-        NarravidError: If no video of a part can be read, those to learn from are of one class, or they are
-            more than the solver takes.
-    """
-    actions.check(data.source, folder=data.folder, learns=True)
-    encoder = session.clip_encoder("feature")
-    _check_sizes(protocol, actions, encoder.dim)
-    spec = encoder.clip_spec
-    if protocol.clips == "native" and protocol.num_frames != spec.num_frames:
-        _check_takes(encoder, protocol.num_frames, session.model_name)
-    baselines = _baseline_encoders(session, spec) if protocol.baselines else {}
-    judged, fits = _probe(session, encoder, protocol, actions, standardised=protocol.standardise)
-    measures = action_measures(actions, judged.splits, seed=session.seed)
-    further: dict[str, tuple[Measure, ...]] = {}
-    particulars: dict[str, Any] = {**protocol.card(spec), "fits": fits}
-    for name, baseline in baselines.items():
-        scored, own_fits = _probe(session, baseline, protocol, actions, standardised=True)
-        further[name] = action_measures(actions, scored.splits, seed=session.seed)
-        particulars[f"fits, {name}"] = own_fits
-    if baselines:
-        particulars["baselines"] = "standardised over the training windows, else by the same protocol"
-        particulars["lead_over_baselines"] = _leads(measures, further, seed=session.seed)
-    return action_result(
-        session, actions, judged, data=data, card=particulars, measures=measures, further=further
-    )
+        Raises:
+            AnnotationError: If a split has nothing to judge by, fewer than two classes to learn from, or a
+                video in both parts.
+            CheckpointError: If the model gives no features of clips, or baselines are asked for and there is
+                no untrained network like it.
+            TooManyBadItemsError: If more videos are unreadable than the session allows.
+            ConfigError: If the model does not take so many frames.
+            NarravidError: If no video of a part can be read, those to learn from are of one class, or they
+                are more than the solver takes.
+        """
+        actions.check(data.source, folder=data.folder, learns=True)
+        encoder = session.clip_encoder("feature")
+        _check_sizes(self, actions, encoder.dim)
+        spec = encoder.clip_spec
+        if self.clips == "native" and self.num_frames != spec.num_frames:
+            _check_takes(encoder, self.num_frames, session.model_name)
+        baselines = _baseline_encoders(session, spec) if self.baselines else {}
+        judged, fits = _probe(session, encoder, self, actions, standardised=self.standardise)
+        measures = action_measures(actions, judged.splits, seed=session.seed)
+        further: dict[str, tuple[Measure, ...]] = {}
+        particulars: dict[str, Any] = {**self.card(spec), "fits": fits}
+        for name, baseline in baselines.items():
+            scored, own_fits = _probe(session, baseline, self, actions, standardised=True)
+            further[name] = action_measures(actions, scored.splits, seed=session.seed)
+            particulars[f"fits, {name}"] = own_fits
+        if baselines:
+            particulars["baselines"] = "standardised over the training windows, else by the same protocol"
+            particulars["lead_over_baselines"] = _leads(measures, further, seed=session.seed)
+        return action_result(
+            session, actions, judged, data=data, card=particulars, measures=measures, further=further
+        )
 
 
 def _check_sizes(protocol: ProbeProtocol, actions: ActionSet, feature_dim: int) -> None:

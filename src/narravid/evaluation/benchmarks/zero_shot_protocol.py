@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from narravid.evaluation.action_windows import SpreadWindows
 from narravid.evaluation.benchmarks.action_lists import ActionSet
+from narravid.evaluation.benchmarks.action_measurement import ActionMeasurement
 from narravid.evaluation.benchmarks.action_result import ActionData, Judged, action_result
 from narravid.evaluation.benchmarks.action_scores import SplitScores
 from narravid.evaluation.benchmarks.action_vectors import ActionVectors, encode_actions
@@ -21,11 +22,11 @@ from narravid.evaluation.sentences import TextSettings, encode_sentences, text_c
 from narravid.evaluation.session import EvaluationSession
 from narravid.types import Similarity
 
-__all__ = ["ZeroShotProtocol", "zero_shot_result"]
+__all__ = ["ZeroShotProtocol"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroShotProtocol:
+class ZeroShotProtocol(ActionMeasurement):
     """How videos are compared with the names of classes.
 
     Attributes:
@@ -56,56 +57,52 @@ class ZeroShotProtocol:
         """How sentences are read."""
         return TextSettings(self.max_words, None if self.case is None else self.case == "lower")
 
+    def judge(self, session: EvaluationSession, actions: ActionSet, *, data: ActionData) -> BenchmarkResult:
+        """Compare the test videos of each split with the names of the classes.
 
-def zero_shot_result(
-    session: EvaluationSession, protocol: ZeroShotProtocol, actions: ActionSet, *, data: ActionData
-) -> BenchmarkResult:
-    """Compare the test videos of each split with the names of the classes.
+        Args:
+            session: The run.
+            actions: Videos, classes and splits.
+            data: What the result is about.
 
-    Args:
-        session: The run.
-        protocol: How.
-        actions: Videos, classes and splits.
-        data: What the result is about.
+        Returns:
+            The result.
 
-    Returns:
-        The result.
-
-    Raises:
-        AnnotationError: If the templates have a fault, or a split nothing to judge by.
-        CheckpointError: If the model does not compare clips with sentences.
-        TooManyBadItemsError: If more videos are unreadable than the session allows.
-        NarravidError: If no video of a split can be read.
-    """
-    actions.check(data.source, folder=data.folder, learns=False)
-    model = session.pixel_dual_encoder()
-    similarity = protocol.similarity or model.similarity
-    templates = read_templates(protocol.templates)
-    prompts = prompts_of(actions.labels, templates)
-    sentences = encode_sentences(model, prompts, settings=protocol.text, dtype=session.dtype)
-    classes = mean_by_class(sentences, len(actions.labels), normalised=similarity == "cosine")
-    rule = SpreadWindows(model.clip_spec, num_windows=protocol.num_windows)
-    wanted = [number for split in actions.splits for number in split.test]
-    encoder = session.clip_encoder("embedding")
-    found = encode_actions(session, encoder, actions, numbers=wanted, rules=[rule])
-    splits = []
-    for split in actions.splits:
-        test = found.usable(split.test)
-        videos = _video_embeddings(found, test, similarity)
-        splits.append(SplitScores(split.name, test, videos @ classes.T.astype(np.float64)))
-    card: dict[str, Any] = {
-        **rule.describe(),
-        "mean": list(model.clip_spec.mean),
-        "std": list(model.clip_spec.std),
-        "window_mean": f"of {'L2-normalised' if similarity == 'cosine' else 'raw'} embeddings",
-        "similarity": similarity,
-        "templates": list(templates),
-        "class_words": prompts_of(actions.labels, ["{}"]),
-        "class_embedding": "mean over the templates",
-        "text": text_card(model, protocol.text),
-    }
-    judged = Judged(tuple(splits), found.reasons, tuple(wanted))
-    return action_result(session, actions, judged, data=data, card=card)
+        Raises:
+            AnnotationError: If the templates have a fault, or a split nothing to judge by.
+            CheckpointError: If the model does not compare clips with sentences.
+            TooManyBadItemsError: If more videos are unreadable than the session allows.
+            NarravidError: If no video of a split can be read.
+        """
+        actions.check(data.source, folder=data.folder, learns=False)
+        model = session.pixel_dual_encoder()
+        similarity = self.similarity or model.similarity
+        templates = read_templates(self.templates)
+        prompts = prompts_of(actions.labels, templates)
+        sentences = encode_sentences(model, prompts, settings=self.text, dtype=session.dtype)
+        classes = mean_by_class(sentences, len(actions.labels), normalised=similarity == "cosine")
+        rule = SpreadWindows(model.clip_spec, num_windows=self.num_windows)
+        wanted = [number for split in actions.splits for number in split.test]
+        encoder = session.clip_encoder("embedding")
+        found = encode_actions(session, encoder, actions, numbers=wanted, rules=[rule])
+        splits = []
+        for split in actions.splits:
+            test = found.usable(split.test)
+            videos = _video_embeddings(found, test, similarity)
+            splits.append(SplitScores(split.name, test, videos @ classes.T.astype(np.float64)))
+        card: dict[str, Any] = {
+            **rule.describe(),
+            "mean": list(model.clip_spec.mean),
+            "std": list(model.clip_spec.std),
+            "window_mean": f"of {'L2-normalised' if similarity == 'cosine' else 'raw'} embeddings",
+            "similarity": similarity,
+            "templates": list(templates),
+            "class_words": prompts_of(actions.labels, ["{}"]),
+            "class_embedding": "mean over the templates",
+            "text": text_card(model, self.text),
+        }
+        judged = Judged(tuple(splits), found.reasons, tuple(wanted))
+        return action_result(session, actions, judged, data=data, card=card)
 
 
 def _video_embeddings(
