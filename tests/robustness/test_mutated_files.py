@@ -125,8 +125,14 @@ def requests(decoder: WatchedDecoder, path: Path) -> Iterator[tuple[str, Callabl
         assert len(segments) == 2
         assert all(segment.data for segment in segments)
 
+    def spread() -> None:
+        found = decoder.spread_frames(path, 6)
+        assert len(found.frames) == 6
+        assert 0 == found.frame_numbers[0] <= found.frame_numbers[-1] == found.num_video_frames - 1
+        assert 0 <= found.times_seconds[0] <= found.times_seconds[-1]
+
     yield from (("probe", probe), ("clips", clips), ("clips backwards", clips_backwards))
-    yield from (("whole video", video), ("check", check), ("cut", cut))
+    yield from (("whole video", video), ("spread", spread), ("check", check), ("cut", cut))
 
 
 def try_files(shared_data: Path, folder: Path, *, num_files: int, seed: int) -> Outcomes:
@@ -147,7 +153,7 @@ def try_files(shared_data: Path, folder: Path, *, num_files: int, seed: int) -> 
 
 
 def check_outcomes(outcomes: Outcomes, num_files: int) -> None:
-    for what in ("probe", "clips", "clips backwards", "whole video", "check", "cut"):
+    for what in ("probe", "clips", "clips backwards", "whole video", "spread", "check", "cut"):
         frames, errors = outcomes.counts[f"{what}: frames"], outcomes.counts[f"{what}: DecodeError"]
         assert frames + errors == num_files
         assert frames > num_files / 4, "most damage should be survived"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -48,6 +49,32 @@ def test_frames_are_counted_as_they_decode(suffix, tmp_path):
     assert result.times_seconds == pytest.approx([0.04 * number for number in result.frame_numbers])
     published = spread(path, 5, sampling="published")
     assert published.frame_numbers == numbers(published.frames) == [0, 4, 8, 12, 16]
+
+
+LOSSLESS = {
+    "mp4": ("libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast"}),
+    "avi": ("rawvideo", "bgr24", {}),
+    "mkv": ("ffv1", "bgr0", {}),
+    "mov": ("png", "rgb24", {}),
+}
+
+
+@pytest.mark.parametrize("size", [(24, 32), (37, 45)])
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_copies_without_loss_give_the_same_pixels(suffix, size, tmp_path):
+    path = tmp_path / f"copy.{suffix}"
+    codec, pixels, options = LOSSLESS[suffix]
+    noise = np.random.default_rng(4).integers(0, 256, (10, *size, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = size
+        stream.pix_fmt = pixels
+        for picture in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    result = spread(path, 4)
+    assert result.frame_numbers == [0, 3, 6, 9]
+    assert np.array_equal(result.frames, noise[[0, 3, 6, 9]])
 
 
 def test_times_are_those_of_the_file_and_do_not_decide_what_is_taken(tmp_path):
