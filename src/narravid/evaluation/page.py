@@ -11,7 +11,7 @@ import jinja2
 
 from narravid.files import write_text
 
-__all__ = ["Card", "Picture", "Section", "Table", "write_page"]
+__all__ = ["Bar", "Card", "Picture", "ScoredStrip", "Section", "Table", "write_page"]
 
 TEMPLATE = "page.html.jinja"
 
@@ -23,10 +23,13 @@ class Picture:
     Attributes:
         data: PNG or JPEG bytes.
         caption: What it shows.
+        width_pixels: How wide it is shown, in a box that scrolls where the page is narrower; None for its own
+            width, or that of the page where it is wider.
     """
 
     data: bytes
     caption: str
+    width_pixels: int | None = None
 
     @property
     def address(self) -> str:
@@ -77,6 +80,50 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """A number as a bar beside its label.
+
+    Attributes:
+        label: What was measured.
+        value: The number as text.
+        start: Where the bar begins, as a share of the room for bars in [0, 1].
+        end: Where it ends, at least `start`.
+        best: Whether it is marked as the best.
+    """
+
+    label: str
+    value: str
+    start: float
+    end: float
+    best: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end <= 1:
+            raise ValueError(f"a bar must lie in [0, 1], got {self.start} to {self.end}")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredStrip:
+    """Frames of a video beside its scores.
+
+    Attributes:
+        title: Name of the video.
+        note: A remark beside the title.
+        picture: Its frames.
+        bars: Its scores, which are always seen.
+        folded: Further scores, which are seen after a click.
+        folded_title: What is clicked.
+    """
+
+    title: str
+    note: str
+    picture: Picture
+    bars: Sequence[Bar]
+    folded: Sequence[Bar] = ()
+    folded_title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A part of the report.
 
@@ -86,6 +133,7 @@ class Section:
         tables: Tables after the text.
         pictures: Pictures after the tables.
         cards: Results after the pictures.
+        strips: Videos with their scores, after the cards.
         code: Commands that the reader can repeat.
     """
 
@@ -94,6 +142,7 @@ class Section:
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     cards: Sequence[Card] = field(default_factory=tuple)
+    strips: Sequence[ScoredStrip] = ()
     code: Sequence[str] = ()
 
 
@@ -114,4 +163,5 @@ def write_page(path: Path, title: str, sections: Sequence[Section], *, summary: 
         lstrip_blocks=True,
     )
     html = environment.get_template(TEMPLATE).render(title=title, summary=summary, sections=sections)
-    write_text(path, html)
+    # names of files need not be text: what is not is shown by its escape
+    write_text(path, html.encode("utf-8", "backslashreplace").decode("utf-8"))
