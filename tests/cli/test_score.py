@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from lossless_copies import LOSSLESS, decoded_frames, write_lossless
 from models.small_models import small_model
 from models.small_viclip import small_viclip
 from narravid.cli.main import main
+from narravid.cli.options import parse_options
+from narravid.cli.score import Score
 from narravid.inference.trajectories import prepare_trajectory
 from narravid.models.hub import save_model
 from narravid.models.resnext3d import ResNeXt3DConfig
@@ -122,7 +126,7 @@ def test_a_lossless_copy_in_another_container_has_the_same_scores(corpus, kind, 
 
 def test_folders_globs_and_prompts_in_words(corpus, capsys):
     words = ["-t", str(corpus / "videos" / "*e*.mp4"), str(corpus / "videos" / "red.mp4")]
-    words += ["-p", "red moves", "blue left", "--experiment", "words", "--model", str(corpus / "model")]
+    words += ["-p", "red moves", "-p", "blue left", "--experiment", "words", "--model", str(corpus / "model")]
     assert main(["score", *words]) == 0
     document = json.loads(Path("words/similarities.json").read_text())
     assert [video["name"] for video in document["trajectories"]] == ["blue", "green", "red"]
@@ -298,7 +302,8 @@ MISTAKES = [
     (["-p", "gone.txt"], r"gone\.txt.*No such file"),
     (["-p", "half.csv"], r"a prompt has no group, others have one|half\.csv, line 3, field 'group'"),
     (["-p", "zebra crossing"], r"knows none of the words of 'zebra crossing'"),
-    (["-t"], r"--trajectories"),
+    (["-t"], r"--trajectories \(-t\) must name at least one source"),
+    (["-p"], r"--prompts \(-p\) must name at least one source"),
     (["--n-frames", "0"], r"num_frames must be at least 1, got 0"),
     (["--n-frames", "3"], r"takes frames in pairs .* must be even, got 3"),
     (["--alpha", "0.3"], r"--alpha needs --baseline"),
@@ -405,3 +410,17 @@ def test_the_published_s3d_on_recordings_and_lossless_copies(shared_data, tmp_pa
     document = json.loads(Path("s3d/similarities.json").read_text())
     assert {len(video["frame_numbers"]) for video in document["trajectories"]} == {32}
     assert {video["num_video_frames"] for video in document["trajectories"]} == {16, 26}
+
+
+def test_the_page_tells_the_command_that_makes_it_again(corpus):
+    Path("it's here").mkdir()
+    words = ["-e", "again", "-o", "it's here", "--n-frames", 2, "--baseline", "green moves", "--over-time"]
+    assert score(corpus, *words, prompts="red") == 0
+    page = html.unescape(Path("it's here/again/page.html").read_text(encoding="utf-8"))
+    (command,) = re.findall(r"narravid score --trajectories .*--workers 1", page)
+    first = parse_options(Score, ["-t", str(corpus / "videos.txt"), *_rest(corpus, words)], program="p")
+    assert parse_options(Score, shlex.split(command)[2:], program="p") == first
+
+
+def _rest(corpus: Path, words: list) -> list[str]:
+    return ["-p", "red", "--model", str(corpus / "model"), "--workers", "1", *map(str, words)]

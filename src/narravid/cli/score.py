@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,9 @@ NEEDS = {
 }
 """Options that mean something only together with another."""
 
+Sources = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
+"""What was named behind each mention of an option, so that a second mention does not replace the first."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -104,8 +108,8 @@ class Score:
         workers: Videos that are decoded at once, each in a process of its own.
     """
 
-    trajectories: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("-t",), metavar="SOURCE ...")]
-    prompts: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("-p",), metavar="SOURCE ...")]
+    trajectories: Annotated[Sources, tyro.conf.arg(aliases=("-t",), metavar="SOURCE ...")]
+    prompts: Annotated[Sources, tyro.conf.arg(aliases=("-p",), metavar="SOURCE ...")]
     experiment: Annotated[str, tyro.conf.arg(aliases=("-e",), metavar="NAME")]
     output: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path()
     num_frames: Annotated[int | None, tyro.conf.arg(aliases=("--n-frames",))] = None
@@ -133,7 +137,8 @@ class Score:
         baseline = self._baseline()
         sampling = TrajectorySampling(self.num_frames, self.frames, self.resize)
         windows = TimelineWindows(self.window_seconds, self.stride_seconds, self.num_frames)
-        trajectories, prompts = read_trajectories(self.trajectories), read_prompts(self.prompts)
+        trajectories = read_trajectories([*chain(*self.trajectories)])
+        prompts = read_prompts([*chain(*self.prompts)])
         groups = {*(video.group for video in trajectories), *(prompt.group for prompt in prompts)}
         if self.normalise and groups == {None}:
             raise ConfigError(
@@ -185,7 +190,7 @@ class Score:
         """Refuse what can be seen to be wrong before anything is read."""
         check_experiment(self.experiment)
         for name, values in (("trajectories", self.trajectories), ("prompts", self.prompts)):
-            if not values:
+            if not any(values):
                 raise ConfigError(f"--{name} (-{name[0]}) must name at least one source", key=name)
         for name in ("batch_size", "workers"):
             if getattr(self, name) < 1:
@@ -221,7 +226,7 @@ class Score:
         for field in fields(self):
             value = getattr(self, field.name)
             if value != field.default and value is not None:
-                values = value if isinstance(value, tuple) else () if value is True else (value,)
+                values = chain(*value) if isinstance(value, tuple) else () if value is True else (value,)
                 words += [_option(field.name), *map(str, values)]
         return shlex.join(words)
 
