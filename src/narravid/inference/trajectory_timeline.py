@@ -21,7 +21,7 @@ from narravid.inference.prompt_vectors import encode_prompts
 from narravid.inference.trajectory_baseline import Baseline, refuse_equal, regularised_scores
 from narravid.inference.trajectory_clips import encode_trajectory_clips
 from narravid.inference.trajectory_lists import ListedPrompt, ListedTrajectory
-from narravid.inference.video_clips import ClipDecoder, WindowReader
+from narravid.inference.window_reader import ClipDecoder, WindowReader
 from narravid.progress import ProgressBar, progress_bar
 from narravid.protocols import PixelDualEncoder
 from narravid.types import Clip, ClipSpec, Span
