@@ -62,8 +62,8 @@ class ToyEnvironmentConfig:
     shape: Shape = "square"
     goal: Direction = "left"
     episode_seconds: float = 2.5
-    max_speed: float = 0.6
-    inertia: float = 0.5
+    max_speed: float = 0.8
+    inertia: float = 0.8
     scene: SceneConfig = field(default_factory=lambda: preset("demo").scene)
     background_seed: int = 0
 
