@@ -18,18 +18,20 @@ TEMPLATE = "page.html.jinja"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture with its description, which is also its alternative text.
+    """A picture with its description.
 
     Attributes:
         data: PNG or JPEG bytes.
-        caption: What it shows.
+        caption: What it shows; may be empty where the picture says it itself.
         width_pixels: How wide it is shown, in a box that scrolls where the page is narrower; None for its own
-            width, or that of the page where it is wider.
+            width, or that of the page where it is wider. Pictures with a width stand side by side.
+        alternative: What is read aloud in its place; the caption when empty.
     """
 
     data: bytes
     caption: str
     width_pixels: int | None = None
+    alternative: str = ""
 
     @property
     def address(self) -> str:

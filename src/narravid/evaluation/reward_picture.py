@@ -11,8 +11,8 @@ from narravid.evaluation.picture_words import TITLE_POINTS, line_inches, wrapped
 
 __all__ = ["reward_scatter"]
 
-SIZE_INCHES = (5.6, 4.4)
-DOT_AREA, MOST_AREA = 26.0, 420.0
+SIZE_INCHES = (4.9, 3.9)
+DOT_AREA, MOST_AREA = 36.0, 500.0
 NOTE_POINTS, AXIS_POINTS = 9, 9
 DOTS_PER_INCH = 160
 
@@ -58,7 +58,7 @@ def reward_scatter(
         points[:, 1],
         s=areas,
         color=SERIES_COLOURS[0],
-        alpha=0.6,
+        alpha=0.7,
         edgecolors="white",
         linewidths=0.6,
         zorder=3,

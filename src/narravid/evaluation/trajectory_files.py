@@ -116,15 +116,8 @@ def write_scores(
         raise ValueError(f"experiment must be a name for files, got {experiment!r}")
     out = _Folder(folder / experiment)
     earlier = _files_of_earlier_run(out.path)
-    heat_map = score_heat_map(
-        scores.scores,
-        [trajectory.listed.name for trajectory in scores.trajectories],
-        [prompt.text for prompt in scores.prompts],
-        title=experiment,
-        value_label=scores_label(scores),
-    )
     picture_path = folder / f"{experiment}.png"
-    write_atomically(picture_path, partial(_write_bytes, heat_map))
+    heat_map = _write_heat_map(picture_path, scores, title=experiment)
     _write_matrices(out, scores)
     pictures = ScorePictures(
         heat_map=heat_map,
@@ -142,13 +135,24 @@ def write_scores(
         diagnostics=diagnostics,
         report=report,
     )
-    names = [*out.names, JSON_NAME]
-    values = json.dumps(_as_json(scores) | {"files": names}, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(out.path / JSON_NAME, as_utf8(values) + "\n")
-    for name in earlier - set(names):
-        (out.path / name).unlink(missing_ok=True)
-    others = tuple(name for name in names if name != PAGE_NAME)
+    _write_json(out, scores)
+    for name in earlier - set(out.names):
+        if (out.path / name).is_file():
+            (out.path / name).unlink()
+    others = tuple(name for name in out.names if name != PAGE_NAME)
     return ScoreFiles(picture_path, out.path / PAGE_NAME, out.path, others)
+
+
+def _write_heat_map(path: Path, scores: TrajectoryScores, *, title: str) -> bytes:
+    heat_map = score_heat_map(
+        scores.scores,
+        [seen.listed.name for seen in scores.trajectories],
+        [prompt.text for prompt in scores.prompts],
+        title=title,
+        value_label=scores_label(scores),
+    )
+    write_atomically(path, partial(_write_bytes, heat_map))
+    return heat_map
 
 
 def _write_matrices(out: _Folder, scores: TrajectoryScores) -> None:
@@ -242,8 +246,10 @@ def _numbers(row: npt.NDArray[np.float32]) -> list[str]:
     return [str(value) for value in row]
 
 
-def _as_json(scores: TrajectoryScores) -> dict[str, Any]:
-    values = {
+def _write_json(out: _Folder, scores: TrajectoryScores) -> None:
+    """Written last: it names all files, for the run after this one."""
+    path = out.place(JSON_NAME)
+    values: dict[str, Any] = {
         "format": FORMAT,
         "card": scores.card,
         "trajectories": [
@@ -260,7 +266,8 @@ def _as_json(scores: TrajectoryScores) -> dict[str, Any]:
     }
     if scores.baseline is not None:
         values["scores"] = scores.scores.tolist()
-    return values
+    values["files"] = out.names
+    write_text(path, as_utf8(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def _files_of_earlier_run(folder: Path) -> set[str]:

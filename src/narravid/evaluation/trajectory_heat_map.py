@@ -83,10 +83,8 @@ def score_heat_map(
     texts = cell_texts or [[number_text(value, decimals) for value in row] for row in values]
     if [len(row) for row in texts] != [len(columns)] * len(rows):
         raise ValueError(f"cell_texts must be {len(rows)} rows of {len(columns)} texts")
-    differ = bool((values.max(axis=1) > values.min(axis=1)).any())
-    layout = lay_out(
-        rows, columns, texts, title=title, note=BEST_NOTE if cell_texts is None and differ else ""
-    )
+    has_best = cell_texts is None and bool((values.max(axis=1) > values.min(axis=1)).any())
+    layout = lay_out(rows, columns, texts, title=title, note=BEST_NOTE if has_best else "")
     figure = Figure(figsize=(layout.width, layout.height))
     axes = figure.add_axes(layout.place(layout.left, layout.bottom, layout.size))
     colours = ScalarMappable(Normalize(*colour_limits(values)), "viridis")
@@ -101,11 +99,8 @@ def score_heat_map(
     _write_labels(axes, layout)
     _write_title(figure, layout)
     _add_colour_bar(figure, layout, colours, value_label)
-    return png(
-        figure,
-        dots_per_inch=layout.dots_per_inch,
-        num_colours=FEW_COLOURS if values.size > MANY_CELLS else None,
-    )
+    num_colours = FEW_COLOURS if values.size > MANY_CELLS else None
+    return png(figure, dots_per_inch=layout.dots_per_inch, num_colours=num_colours)
 
 
 def _write_cells(

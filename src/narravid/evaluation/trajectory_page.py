@@ -29,6 +29,7 @@ NUM_BARS_OPEN = 5
 FRAMES_PER_ROW = 8
 ROW_GAP_PIXELS = 2
 HEAT_MAP_CAPTION = "Trajectories (rows) against prompts (columns)"
+PAGE_PIXELS, MOST_SHRUNK = 1040, 1.3
 PIXELS_PER_PAGE_PIXEL = 1.6
 """Pictures are drawn with 160 dots per inch and shown at 100."""
 
@@ -95,10 +96,13 @@ def _count(number: int, name: str) -> str:
     return f"{number:,} {name.removesuffix('y')}ies" if name.endswith("y") else f"{number:,} {name}s"
 
 
-def _shown(data: bytes, caption: str) -> Picture:
-    """A picture at the size at which its letters are read."""
+def _shown(data: bytes, alternative: str, *, caption: str = "") -> Picture:
+    """A picture at the size at which its letters are read, or of the page if that is a little less."""
     with Image.open(io.BytesIO(data)) as picture:
-        return Picture(data, caption, width_pixels=round(picture.width / PIXELS_PER_PAGE_PIXEL))
+        width = round(picture.width / PIXELS_PER_PAGE_PIXEL)
+    fits = width <= MOST_SHRUNK * PAGE_PIXELS
+    shown = min(width, PAGE_PIXELS) if fits else width
+    return Picture(data, caption, width_pixels=shown, alternative=alternative)
 
 
 def _videos(scores: TrajectoryScores) -> Section:
@@ -213,13 +217,8 @@ def _timelines(timelines: Sequence[ScoreTimeline], pictures: Sequence[bytes]) ->
             text.append(
                 f"The first {len(shown)} of {len(timelines):,} videos; the folder timelines holds all."
             )
-        drawn = [_shown(picture, _timeline_caption(line)) for line, picture in shown]
+        drawn = [_shown(picture, line.trajectory.name, caption=line.reason or "") for line, picture in shown]
         yield Section("Over time", paragraphs=text, pictures=drawn)
-
-
-def _timeline_caption(timeline: ScoreTimeline) -> str:
-    name = timeline.trajectory.name
-    return f"{name}: {timeline.reason}" if timeline.reason else name
 
 
 def _diagnostics(diagnostics: Sequence[RewardDiagnostics], pictures: Sequence[bytes]) -> Iterator[Section]:
