@@ -235,7 +235,8 @@ def test_a_broken_video_is_left_out_and_named(corpus, tmp_path, capsys):
 
 def test_a_second_run_of_one_name_leaves_nothing_of_the_first(corpus, tmp_path):
     words = ["--baseline", "green moves", "--over-time"]
-    assert score(corpus, "-e", "twice", *words) == 0
+    red = corpus / "videos" / "red.mp4"
+    assert score(corpus, "-e", "twice", *words, trajectories=red) == 0
     assert Path("twice/scores.csv").exists()
     assert score(corpus, "-e", "twice", prompts="red") == 0
     assert np.load("twice/similarities.npy").shape == (3, 1)
@@ -256,11 +257,12 @@ def test_published_sizes(corpus, resize):
 def test_another_kind_of_model_with_its_own_pixels(corpus, tmp_path):
     save_model(small_viclip(), tmp_path / "viclip")
     words = ["-e", "viclip", "--resize", "published_square_unclamped", "--over-time"]
-    assert score(corpus, *words, model="viclip") == 0
+    red = corpus / "videos" / "red.mp4"
+    assert score(corpus, *words, trajectories=red, model="viclip") == 0
     similarity = np.load("viclip/similarities.npy")
-    assert (similarity.shape, bool((np.abs(similarity) <= 1).all())) == ((3, 3), True)
+    assert (similarity.shape, bool((np.abs(similarity) <= 1).all())) == ((1, 3), True)
     save_model(small_model(), tmp_path / "pixels")
-    assert score(corpus, "-e", "other", prompts="cut the tomato", model="pixels") == 0
+    assert score(corpus, "-e", "other", trajectories=red, prompts="cut the tomato", model="pixels") == 0
     document = json.loads(Path("other/similarities.json").read_text())
     assert document["card"]["similarity"] == "cosine"  # though the model compares by dot product
     assert (np.abs(np.load("other/similarities.npy")) <= 1).all()
@@ -377,15 +379,15 @@ def test_another_backend_gives_the_same_and_refuses_pixels_that_are_no_bytes(cor
 
 def test_real_recordings_of_agents(shared_data, corpus, capsys):
     folder = shared_data / "trajectories"
-    names = ("cart_pole", "mountain_car", "button-human", "lunar_lander")
+    names = ("mountain_car", "button-human")
     Path("list.txt").write_text("\n".join(str(folder / f"{name}.gif") for name in names))
     assert score(corpus, "-e", "agents", "--over-time", trajectories="list.txt") == 0
     similarity = np.load("agents/similarities.npy")
-    assert (similarity.shape, bool((np.abs(similarity) <= 1).all())) == ((4, 3), True)
+    assert (similarity.shape, bool((np.abs(similarity) <= 1).all())) == ((2, 3), True)
     document = json.loads(Path("agents/similarities.json").read_text())
     lengths = [video["num_video_frames"] for video in document["trajectories"]]
-    assert lengths == [78, 98, 16, 101]  # as FFmpeg counts them
-    assert len(list(Path("agents").rglob("*cart_pole*.csv"))) == 1
+    assert lengths == [98, 16]  # as FFmpeg counts them
+    assert len(list(Path("agents").rglob("*mountain_car*.csv"))) == 1
 
 
 @pytest.mark.slow
@@ -414,7 +416,7 @@ def test_the_published_s3d_on_recordings_and_lossless_copies(shared_data, tmp_pa
 
 def test_the_page_tells_the_command_that_makes_it_again(corpus):
     Path("it's here").mkdir()
-    words = ["-e", "again", "-o", "it's here", "--n-frames", 2, "--baseline", "green moves", "--over-time"]
+    words = ["-e", "again", "-o", "it's here", "--n-frames", 2, "--baseline", "green moves", "--verbose"]
     assert score(corpus, *words, prompts="red") == 0
     page = html.unescape(Path("it's here/again/page.html").read_text(encoding="utf-8"))
     (command,) = re.findall(r"narravid score --trajectories .*--workers 1", page)
