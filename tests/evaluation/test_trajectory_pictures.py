@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from narravid.evaluation.trajectory_pictures import (
 )
 from narravid.inference.trajectory_groups import group_table
 
+ROOT = Path(__file__).resolve().parents[2]
 FRAME, BLUE, ORANGE = "#e4572e", "#1f6fb2", "#d9822b"
 DOT = "#629ac9"  # 0.7 of the blue
 YELLOW, VIOLET = "#fde725", "#440154"
@@ -86,6 +89,22 @@ def test_large_sizes_are_drawn_small(num_rows: int, num_columns: int):
     data = score_heat_map(scores, names(num_rows), [LONG] * num_columns)
     assert len(data) < 400_000
     assert 1800 < max(Image.open(io.BytesIO(data)).size) <= 2400
+
+
+@pytest.mark.slow
+def test_the_pictures_of_the_documentation_are_what_is_drawn(tmp_path: Path):
+    specification = importlib.util.spec_from_file_location(
+        "score_heat_maps", ROOT / "examples/score_heat_maps.py"
+    )
+    assert specification is not None
+    assert specification.loader is not None
+    example = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(example)
+    example.main(tmp_path)
+    for name in ("scores_2x2.png", "scores_12x8.png", "scores_60x40.png"):
+        drawn, shown = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "docs"))
+        assert pixels(drawn).shape == pixels(shown).shape
+        assert len(drawn) < 300_000
 
 
 @pytest.mark.parametrize(("num_rows", "num_columns"), [(2, 2), (12, 8), (60, 40)])

@@ -12,7 +12,7 @@ from narravid.evaluation.picture_words import TITLE_POINTS, line_inches, wrapped
 __all__ = ["reward_scatter"]
 
 SIZE_INCHES = (4.9, 3.9)
-DOT_AREA, MOST_AREA = 36.0, 500.0
+LEAST_AREA, DOT_AREA, MOST_AREA = 14.0, 36.0, 700.0
 NOTE_POINTS, AXIS_POINTS = 9, 9
 DOTS_PER_INCH = 160
 
@@ -52,7 +52,7 @@ def reward_scatter(
     lines = [line for text in told for line in wrapped(text, width - 1.0, NOTE_POINTS)]
     height += len(head) * line_inches(TITLE_POINTS) + len(lines) * line_inches(NOTE_POINTS)
     figure, axes = new_axes(width, height)
-    areas = np.minimum(DOT_AREA * counts, MOST_AREA)
+    areas = np.maximum(LEAST_AREA, counts * min(DOT_AREA, MOST_AREA / counts.max()))
     axes.scatter(
         points[:, 0],
         points[:, 1],

@@ -116,7 +116,7 @@ def _draw_rows(
     shown = axes.pcolormesh(
         edges, np.arange(len(prompts) + 1), np.ma.masked_invalid(columns.T), cmap="viridis", norm=norm
     )
-    axes.plot(centres, scores.argmax(axis=1) + 0.5, "o", color=BEST_COLOUR, ms=4, mec="white", mew=0.6)
+    axes.plot(centres, scores.argmax(axis=1) + 0.5, "o", color=BEST_COLOUR, ms=5.5, mec="white", mew=0.9)
     axes.set(xlim=span, ylim=(len(prompts), 0))
     axes.set_yticks(
         np.arange(len(prompts)) + 0.5,

@@ -159,7 +159,7 @@ def _add_colour_bar(figure: Figure, layout: HeatMapLayout, colours: ScalarMappab
     shown = min(height, BAR_INCHES)
     place = layout.place(layout.left + width + 0.2, layout.bottom + height - shown, (shown, 0.14))
     bar = figure.colorbar(colours, cax=figure.add_axes(place))
-    bar.locator = MaxNLocator(max(2, int(2 * shown)))
+    bar.locator = MaxNLocator(max(3, int(2 * shown)))
     bar.formatter = minus_formatter()
     bar.update_ticks()
     bar.ax.tick_params(labelsize=NOTE_POINTS, colors=INK, length=2)
