@@ -195,6 +195,12 @@ class Score:
         for name in ("batch_size", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{_option(name)} must be at least 1, got {getattr(self, name)}", key=name)
+        if self.backend != "torch" and self.resize != "center_square":
+            raise ConfigError(
+                f"--backend {self.backend} takes pixels as bytes, and --resize {self.resize} does not round "
+                "them to bytes; use --backend torch",
+                key="backend",
+            )
         for needed, names in NEEDS.items():
             for name in names:
                 if getattr(self, name) is not None and getattr(self, needed) in (None, False):
