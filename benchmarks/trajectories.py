@@ -74,7 +74,7 @@ def main() -> None:
     lines = table(findings)
     print(lines)
     if options.write:
-        fill_in(PAGE, lines, script="trajectories")
+        fill_in(PAGE, lines, script="trajectories.py")
 
 
 def parse() -> argparse.Namespace:
