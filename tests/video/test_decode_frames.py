@@ -161,6 +161,15 @@ def test_frames_that_take_too_much_memory_are_refused_before_they_take_it(number
         spread(numbered, 11, max_bytes=10 * frame_bytes)
 
 
+def test_frames_that_are_repeated_count_as_often_as_they_are_asked_for(tmp_path):
+    path = tmp_path / "short.mkv"
+    write_timed(path, [0, 40, 80], codec="ffv1")
+    frame_bytes = 48 * 64 * 3
+    assert len(spread(path, 300, max_bytes=300 * frame_bytes).frames) == 3
+    with pytest.raises(DecodeError, match="301 frames of 64 x 48 pixels need 3 MiB, more than 3 MiB; take"):
+        spread(path, 301, max_bytes=300 * frame_bytes)
+
+
 def test_memory_is_for_the_frames_taken_alone(video):
     tracemalloc.start()
     result = spread(video, 4)

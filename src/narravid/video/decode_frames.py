@@ -21,7 +21,7 @@ __all__ = ["MAX_SPREAD_BYTES", "RawSpread", "read_spread"]
 Pixels = npt.NDArray[np.uint8]
 
 MAX_SPREAD_BYTES = 2**31
-"""Largest memory of the frames taken: 80 of 4K, 340 of full HD."""
+"""Largest memory of the frames taken, repeated ones included: 80 of 4K, 340 of full HD."""
 
 MOST_PASSES = 3
 """The second pass knows the true number of frames; only a file that changes meanwhile needs more."""
@@ -58,7 +58,7 @@ def read_spread(
         source: The file, at its beginning.
         num_frames: How many frames are to stand for it.
         sampling: Which; see `video_frames`.
-        max_bytes: Largest memory that the frames may take.
+        max_bytes: Largest memory that `num_frames` frames may take, though each is stored but once here.
 
     Returns:
         The frames; all have the size of the first.
@@ -72,7 +72,7 @@ def read_spread(
         is_too_short = sampling == "published" and num_video_frames < num_frames
         wanted = [] if is_too_short else video_frames(num_video_frames, num_frames, sampling=sampling)
         source.restart()
-        kept = _Kept(source, sorted(set(wanted)), max_bytes)
+        kept = _Kept(source, wanted, max_bytes)
         num_decoded = kept.take()
         if num_decoded == 0:
             raise no_frame_error(source)
@@ -101,7 +101,8 @@ class _Kept:
 
     def __init__(self, source: VideoSource, numbers: list[int], max_bytes: int) -> None:
         self._source = source
-        self._wanted = numbers
+        self._num_asked = len(numbers)
+        self._wanted = sorted(set(numbers))
         self._max_bytes = max_bytes
         self._scaler = PictureScaler(source.path, ShortSide(None))
         self._frames: Pixels | None = None
@@ -133,12 +134,12 @@ class _Kept:
     def _keep(self, frame: av.VideoFrame, position: int) -> None:
         picture = self._scaler(frame)
         if self._frames is None:
-            needed = len(self._wanted) * picture.nbytes
+            needed = self._num_asked * picture.nbytes  # whoever asked lays out repeated frames, too
             if needed > self._max_bytes:
                 height, width = picture.shape[:2]
                 raise DecodeError(
                     self._source.path,
-                    f"{len(self._wanted)} frames of {width} x {height} pixels need {needed / 2**20:.0f} MiB, "
+                    f"{self._num_asked} frames of {width} x {height} pixels need {needed / 2**20:.0f} MiB, "
                     f"more than {self._max_bytes / 2**20:.0f} MiB; take fewer, or scale the video down",
                 )
             self._frames = np.empty((len(self._wanted), *picture.shape), dtype=np.uint8)
