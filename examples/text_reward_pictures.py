@@ -47,13 +47,13 @@ def draw_strips(path: Path, episodes: Sequence[tuple[str, npt.NDArray[np.uint8]]
         episodes: For each a name and its frames, (n, H, W, 3) uint8 with n at least 2.
         title: What stands above.
     """
-    figure = Figure(figsize=(1.25 * NUM_SHOWN, 1.2 * len(episodes) + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.25 * NUM_SHOWN, len(episodes) + 0.4), layout="constrained")
     figure.suptitle(title, fontsize=10)
     grid = figure.subplots(len(episodes), NUM_SHOWN, squeeze=False)
     for row, (name, frames) in zip(grid, episodes, strict=True):
         places = np.linspace(0, len(frames) - 1, NUM_SHOWN).round().astype(int)
         for axes, place in zip(row, places, strict=True):
-            axes.imshow(frames[place])
+            axes.imshow(frames[place], interpolation="nearest")
             axes.set_xticks([])
             axes.set_yticks([])
         row[0].set_ylabel(name, fontsize=9)

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,13 @@ def example(name: str):
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory) -> Path:
-    """A small model, hardly trained, that knows the words "a", "red", "square" and "moves"."""
+    """A small model, hardly trained, that knows "left" and "right" among other words of the prompts."""
     folder = tmp_path_factory.mktemp("small")
-    small_recipe(write_narrated_videos(folder / "videos"), num_steps=1).train(folder / "run")
+    for transcript in write_narrated_videos(folder / "videos").glob("*.vtt"):
+        told = transcript.read_text().replace("moves over", "moves from left to right over")
+        transcript.write_text(told)
+    recipe = small_recipe(folder / "videos", num_steps=1)
+    replace(recipe, model=replace(recipe.model, max_words=8)).train(folder / "run")
     return folder / "run" / MODEL_FOLDER
 
 
@@ -90,7 +95,10 @@ def test_a_tiny_run_writes_its_numbers_and_pictures(tmp_path, model_folder, monk
     monkeypatch.setattr(sys, "argv", ["text_reward.py", str(tmp_path), *arguments])
     example("text_reward").main()
     findings = json.loads((tmp_path / "text_reward.json").read_text())
-    assert len(findings["episodes"]) == findings["rank_correlation"]["num_episodes"] == 6
+    alone, with_baseline = findings["rewards"]["alone"], findings["rewards"]["with baseline"]
+    assert alone["rank_correlation"]["num_episodes"] == len(alone["text_rewards"]) == 6
+    assert alone["true_returns"] == with_baseline["true_returns"]
+    assert alone["text_rewards"] != with_baseline["text_rewards"]
     (agent,) = findings["agents"]
     assert agent["seed"] == 3
     assert len(agent["text_rewards"]) == len(agent["true_returns"]) == 2
