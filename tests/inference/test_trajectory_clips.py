@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from inference_doubles import LinearDualEncoder
 from models.forms import FORMS
 from models.small_models import small_model
-from narravid.errors import ConfigError
+from narravid.errors import ConfigError, NarravidError
 from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.trajectories import prepare_trajectory
 from narravid.inference.trajectory_clips import (
     TrajectorySampling,
     encode_trajectory_clips,
     encode_trajectory_frames,
+    like_clips,
     trajectory_clip,
 )
 from narravid.types import ClipSpec
@@ -131,6 +134,57 @@ def test_clips_of_several_shapes_keep_their_order():
     alone = [encode_trajectory_frames(encoder, [frames], sampling=halved)[0] for frames in videos]
     torch.testing.assert_close(together, torch.stack(alone), rtol=1e-4, atol=1e-5)
     assert torch.pdist(together).min() > 1e-3
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
+def test_batches_hold_clips_of_one_shape_and_few_wait(batch_size: int):
+    generator = torch.Generator().manual_seed(batch_size)
+    kinds = torch.randint(0, 3, (40,), generator=generator).tolist()
+    num_taken = num_given = 0
+
+    def clips() -> Iterator[torch.Tensor]:
+        nonlocal num_taken
+        for number, kind in enumerate(kinds):
+            assert num_taken - num_given < 2 * batch_size
+            num_taken += 1
+            yield torch.full((3, 1, 2, 2 + kind), number).to(torch.uint8)
+
+    seen: list[int] = []
+    for batch in like_clips(clips(), batch_size):
+        assert 1 <= len(batch) <= batch_size
+        assert len({clip.shape for clip in batch.values()}) == 1
+        assert all(int(clip[0, 0, 0, 0]) == number for number, clip in batch.items())
+        seen += batch
+        num_given += len(batch)
+    assert sorted(seen) == list(range(40))
+    assert seen == list(range(40)) or batch_size > 1
+
+
+def test_two_shapes_in_turn_fill_their_batches():
+    clips = [torch.zeros(3, 1, 2, 2 + number % 2) for number in range(8)]
+    assert [list(batch) for batch in like_clips(clips, 4)] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+
+
+def test_trajectories_are_taken_as_the_model_needs_them(monkeypatch: pytest.MonkeyPatch):
+    encoder = ClipEncoder(LinearDualEncoder(clip_spec=SPEC))
+    events: list[str] = []
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda clips: events.append("encode") or encode(clips))
+
+    def trajectories() -> Iterator[torch.Tensor]:
+        for seed in range(5):
+            events.append("take")
+            yield video(4, seed=seed)
+
+    encode_trajectory_frames(encoder, trajectories(), batch_size=2)
+    assert events == ["take", "take", "encode", "take", "take", "encode", "take", "encode"]
+
+
+def test_a_clip_without_direction_is_refused():
+    encoder = ClipEncoder(LinearDualEncoder(clip_spec=SPEC))
+    black = torch.zeros(4, 24, 24, 3, dtype=torch.uint8)
+    with pytest.raises(NarravidError, match="a zero vector for a clip, .* look at its frames"):
+        encode_trajectory_frames(encoder, [video(4), black])
 
 
 def test_pixels_that_are_not_rounded_reach_every_form_of_a_model():

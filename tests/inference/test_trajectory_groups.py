@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from narravid.inference.trajectory_groups import group_table
+from narravid.inference.trajectory_groups import group_labels, group_table
 
 
 def test_groups_need_not_stand_side_by_side():
@@ -44,3 +44,23 @@ def test_every_row_and_column_needs_a_group():
         ValueError, match=r"scores of 2 trajectories and 1 prompts have another shape: \(1, 1\)"
     ):
         group_table(np.zeros((1, 1), np.float32), (["a", "b"], ["p"]))
+
+
+def test_what_has_no_group_is_never_taken_for_one_of_a_group():
+    items = [
+        ("door", "1"),
+        (None, "door"),
+        (None, "door (alone)"),
+        (None, "lid"),
+        ("door", "lid"),
+        ("lid", "2"),
+    ]
+    assert group_labels(items) == [
+        "door",
+        "door (alone)",
+        "door (alone) (alone)",
+        "lid (alone)",
+        "door",
+        "lid",
+    ]
+    assert group_labels([(None, "a"), (None, "b")]) == ["a", "b"]

@@ -158,6 +158,38 @@ def test_groups_of_the_scores(videos, decoder):
     assert scores.groups(normalise=True).mean.sum() != pytest.approx(table.mean.sum())
 
 
+def test_a_video_named_like_a_group_is_not_counted_in_it(videos, decoder):
+    grouped = [
+        ListedTrajectory(videos[0].path, "1", "door"),
+        ListedTrajectory(videos[1].path, "2", "door"),
+        ListedTrajectory(videos[2].path, "door"),
+    ]
+    scores = score_trajectories(grouped, PROMPTS[:1], ClipEncoder(LinearDualEncoder()), decoder=decoder)
+    table = scores.groups()
+    assert table.trajectory_groups == ("door", "door (alone)")
+    assert table.num_pairs.tolist() == [[2], [1]]
+    assert table.mean[1, 0] == pytest.approx(scores.scores[2, 0], abs=1e-6)
+
+
+def test_videos_of_two_sizes_in_turn_fill_the_batches(decoder, tmp_path, monkeypatch):
+    listed = []
+    for number in range(4):
+        size = ((24, 32), (32, 24))[number % 2]
+        path = write_colours(tmp_path / f"{number}.mkv", [(40 * number + 20, 90, 200)] * 4, size=size)
+        listed.append(ListedTrajectory(str(path), str(number)))
+    encoder = ClipEncoder(LinearDualEncoder())
+    sizes: list[int] = []
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda clips: sizes.append(len(clips)) or encode(clips))
+    sampling = TrajectorySampling(resize="published_half")
+    scores = score_trajectories(listed, PROMPTS, encoder, decoder=decoder, sampling=sampling, batch_size=2)
+    assert sizes == [2, 2]
+    assert [item.listed for item in scores.trajectories] == listed
+    for row, video in enumerate(listed):
+        alone = score_trajectories([video], PROMPTS, encoder, decoder=decoder, sampling=sampling)
+        assert scores.similarity[row] == pytest.approx(alone.similarity[0], abs=1e-5)
+
+
 def test_the_card_says_what_scores_depend_on(videos, decoder, tmp_path):
     model = small_model()
     prompts = [ListedPrompt("add oil now")]

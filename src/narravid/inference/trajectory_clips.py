@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 import torch
 from torch.nn import functional as F
 
-from narravid.errors import ConfigError
+from narravid.errors import ConfigError, NarravidError
 from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.trajectories import TrajectoryResize, prepare_trajectory
 from narravid.types import ClipSpec
 from narravid.video.frame_sampling import FrameSampling, video_frames
 from narravid.video.transforms import to_channels_first, to_levels
 
-__all__ = ["TrajectorySampling", "encode_trajectory_clips", "encode_trajectory_frames", "trajectory_clip"]
+__all__ = [
+    "DEFAULT_SAMPLING",
+    "TrajectorySampling",
+    "encode_trajectory_clips",
+    "encode_trajectory_frames",
+    "like_clips",
+    "trajectory_clip",
+]
 
 PIECE_BYTES = 2**26
 """Frames are scaled so many at a time that their float32 pixels take about this much."""
@@ -101,11 +108,12 @@ def encode_trajectory_frames(
     sampling: TrajectorySampling = DEFAULT_SAMPLING,
     batch_size: int = 8,
 ) -> torch.Tensor:
-    """The vectors of trajectories.
+    """The vectors of trajectories, which are taken as they are needed: few of them are held at once.
 
     Args:
         encoder: The network, for embeddings.
-        trajectories: N of (L, H, W, 3) uint8 RGB each, as for `trajectory_clip`; L, H and W may differ.
+        trajectories: N of (L, H, W, 3) uint8 RGB each, as for `trajectory_clip`; L, H and W may differ. At
+            most twice `batch_size` of their clips wait for others of their shape.
         sampling: Which frames, and of what size.
         batch_size: Clips per forward pass. Numbers may differ in the last bits between batch sizes.
 
@@ -116,18 +124,18 @@ def encode_trajectory_frames(
         ValueError: As for `trajectory_clip`, or if the model does not take clips of such a shape.
         NarravidError: If the model gives NaN, infinity or a zero vector.
     """
-    clips = [trajectory_clip(frames, sampling, spec=encoder.clip_spec) for frames in trajectories]
+    clips = (trajectory_clip(frames, sampling, spec=encoder.clip_spec) for frames in trajectories)
     return encode_trajectory_clips(encoder, clips, batch_size=batch_size)
 
 
 def encode_trajectory_clips(
-    encoder: ClipEncoder, clips: Sequence[torch.Tensor], *, batch_size: int = 8
+    encoder: ClipEncoder, clips: Iterable[torch.Tensor], *, batch_size: int = 8
 ) -> torch.Tensor:
     """The vectors of clips; those of one shape go through the model together.
 
     Args:
         encoder: The network, for embeddings.
-        clips: N of (3, T, H, W) each, from `trajectory_clip`.
+        clips: N of (3, T, H, W) each, from `trajectory_clip`; taken as for `like_clips`.
         batch_size: Clips per forward pass.
 
     Returns:
@@ -135,21 +143,50 @@ def encode_trajectory_clips(
 
     Raises:
         ValueError: If the encoder gives no embeddings, or the model does not take clips of such a shape.
-        NarravidError: If the model gives NaN or infinity.
+        NarravidError: If the model gives NaN, infinity or a zero vector.
     """
     if encoder.output != "embedding":
         raise ValueError(f"the encoder must give embeddings, this one gives a {encoder.output}")
+    rows: dict[int, torch.Tensor] = {}
+    for batch in like_clips(clips, batch_size):
+        vectors = F.normalize(encoder.encode(torch.stack(list(batch.values()))), dim=1)
+        if bool((vectors.norm(dim=1) < 0.5).any()):  # 0, or too small to be brought to length 1
+            raise NarravidError(
+                "the model gives a zero vector for a clip, which fits no prompt better than another; look at "
+                "its frames (all black?) and at the weights"
+            )
+        rows |= dict(zip(batch, vectors, strict=True))
+    return torch.stack([rows[number] for number in range(len(rows))]) if rows else torch.zeros(0, encoder.dim)
+
+
+def like_clips(clips: Iterable[torch.Tensor], batch_size: int) -> Iterator[dict[int, torch.Tensor]]:
+    """Clips that can go through a model together, which waits for none longer than memory allows.
+
+    Args:
+        clips: Clips of any shapes and dtypes, taken as they are needed; less than twice `batch_size` wait.
+        batch_size: The most that go together.
+
+    Yields:
+        Number of the clip, in the order given → clip; all of one shape and dtype, 1 to `batch_size` of them.
+
+    Raises:
+        ValueError: If `batch_size` is below 1.
+
+    >>> long, wide = torch.zeros(3, 4, 8, 8), torch.zeros(3, 2, 8, 16)
+    >>> [list(batch) for batch in like_clips([long, wide, long, long, wide], batch_size=2)]
+    [[0, 2], [1, 4], [3]]
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    vectors = torch.zeros(len(clips), encoder.dim)
-    same: dict[tuple[tuple[int, ...], torch.dtype], list[int]] = {}
+    waiting: dict[tuple[tuple[int, ...], torch.dtype], dict[int, torch.Tensor]] = {}
     for number, clip in enumerate(clips):
-        same.setdefault((tuple(clip.shape), clip.dtype), []).append(number)
-    for numbers in same.values():
-        for start in range(0, len(numbers), batch_size):
-            batch = numbers[start : start + batch_size]
-            vectors[batch] = encoder.encode(torch.stack([clips[number] for number in batch]))
-    return F.normalize(vectors, dim=1)
+        like = tuple(clip.shape), clip.dtype
+        waiting.setdefault(like, {})[number] = clip
+        if len(waiting[like]) == batch_size:
+            yield waiting.pop(like)
+        elif sum(map(len, waiting.values())) >= 2 * batch_size - 1:
+            yield waiting.pop(max(waiting, key=lambda like: len(waiting[like])))
+    yield from waiting.values()
 
 
 def _check_frames(frames: torch.Tensor) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from narravid.inference.trajectories import Deviation, group_scores
 
-__all__ = ["GroupTable", "group_table"]
+__all__ = ["GroupTable", "group_labels", "group_table"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +84,29 @@ def group_table(
         normalised=normalise,
         deviation=deviation,
     )
+
+
+def group_labels(items: Sequence[tuple[str | None, str]]) -> list[str]:
+    """The group of each item; one that has none gets its own name, which no group and no other item has.
+
+    Args:
+        items: Group, if any, and name of each.
+
+    Returns:
+        As many labels; " (alone)" behind a name tells an item without group from the group of that name.
+
+    >>> group_labels([("door", "push"), (None, "door"), (None, "lid")])
+    ['door', 'door (alone)', 'lid']
+    """
+    taken = {group for group, _ in items if group is not None}
+    labels = []
+    for group, name in items:
+        label = name if group is None else group
+        while group is None and label in taken:
+            label = f"{label} (alone)"
+        taken.add(label)
+        labels.append(label)
+    return labels
 
 
 def _members(groups: Sequence[str]) -> dict[str, list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,8 +16,14 @@ from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.prompt_vectors import encode_prompts, unknown_words
 from narravid.inference.trajectories import Deviation
 from narravid.inference.trajectory_baseline import Baseline, RewardForm, refuse_equal, regularised_scores
-from narravid.inference.trajectory_clips import TrajectorySampling, encode_trajectory_clips, trajectory_clip
-from narravid.inference.trajectory_groups import GroupTable, group_table
+from narravid.inference.trajectory_clips import (
+    DEFAULT_SAMPLING,
+    TrajectorySampling,
+    encode_trajectory_clips,
+    like_clips,
+    trajectory_clip,
+)
+from narravid.inference.trajectory_groups import GroupTable, group_labels, group_table
 from narravid.inference.trajectory_lists import ListedPrompt, ListedTrajectory
 from narravid.progress import progress_bar
 from narravid.protocols import PixelDualEncoder
@@ -37,7 +42,6 @@ __all__ = [
 
 STRIP_FRAMES = 16
 STRIP_HEIGHT_PIXELS = 96
-DEFAULT_SAMPLING = TrajectorySampling()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +98,7 @@ class TrajectoryScores:
         return any(group is not None for group in groups)
 
     def groups(self, *, normalise: bool = False, deviation: Deviation = "population") -> GroupTable:
-        """Mean and deviation of the scores over groups; what has no group is one of its own.
+        """Mean and deviation of the scores over groups; what has no group is one of its own, by its name.
 
         Args:
             normalise: First centre each prompt's scores over all videos and divide by their deviation.
@@ -103,8 +107,8 @@ class TrajectoryScores:
         Returns:
             The table, groups in the order in which they first appear.
         """
-        rows = [item.listed.group or item.listed.name for item in self.trajectories]
-        columns = [item.group or item.text for item in self.prompts]
+        rows = group_labels([(item.listed.group, item.listed.name) for item in self.trajectories])
+        columns = group_labels([(item.group, item.text) for item in self.prompts])
         return group_table(self.scores, (rows, columns), normalise=normalise, deviation=deviation)
 
 
@@ -129,7 +133,8 @@ def score_trajectories(
         decoder: Reads the videos with as many processes as it has workers.
         sampling: Which frames the model sees, and of what size.
         baseline: A sentence that regularises the scores.
-        batch_size: Videos per forward pass; those of another shape wait for their like.
+        batch_size: Videos per forward pass; those of another shape wait for their like, less than twice as
+            many in all.
 
     Returns:
         The scores; videos that cannot be read, have too few frames for the published rule or a size that the
@@ -138,7 +143,7 @@ def score_trajectories(
     Raises:
         ConfigError: If a sentence has no word that the model knows, the baseline says what a prompt says, or
             the model does not take clips of such a shape.
-        NarravidError: If no video can be used.
+        NarravidError: If no video can be used, or the model gives no usable vector for one.
         ValueError: If there are no trajectories or prompts, or the encoder gives no vectors for prompts.
     """
     if not (trajectories and prompts and batch_size >= 1):
@@ -155,8 +160,6 @@ def score_trajectories(
     reading = _read_ahead(trajectories, decoder, sampling=sampling, encoder=encoder)
     bad = BadItems()
     scored, videos = _encode_all(reading, encoder, len(trajectories), batch_size=batch_size, bad=bad)
-    if not scored:
-        raise NarravidError(f"none of the {len(trajectories)} videos could be used: {bad.named()}")
     similarity = (videos @ goals.T).clamp(-1, 1)
     scores = similarity if baseline is None else regularised_scores(videos, goals, start, baseline=baseline)
     return TrajectoryScores(
@@ -218,23 +221,25 @@ def _encode_all(
 ) -> tuple[list[ScoredTrajectory], torch.Tensor]:
     """The trajectories that could be read, and their (V, D) vectors; the others go to `bad`."""
     scored: list[ScoredTrajectory] = []
-    vectors = [torch.zeros(0, encoder.dim)]
+    vectors: dict[int, torch.Tensor] = {}
     with progress_bar("scoring", num_trajectories, unit="videos") as bar:
 
-        def readable() -> Iterator[Seen]:
+        def readable() -> Iterator[torch.Tensor]:
             for listed, result in reading:
                 if isinstance(result, DecodeError):
                     bad.add(listed.path, result.reason)
                     bar.advance()
                 else:
-                    yield result
+                    scored.append(result[0])
+                    yield result[1]
 
-        seen = readable()
-        while batch := list(itertools.islice(seen, batch_size)):
-            vectors.append(_encode_batch(encoder, [clip for _, clip in batch]))
-            scored += [trajectory for trajectory, _ in batch]
+        for batch in like_clips(readable(), batch_size):
+            encoded = _encode_batch(encoder, list(batch.values()))
+            vectors |= dict(zip(batch, encoded, strict=True))
             bar.advance(len(batch))
-    return scored, torch.cat(vectors)
+    if not scored:
+        raise NarravidError(f"none of the {num_trajectories} videos could be used: {bad.named()}")
+    return scored, torch.stack([vectors[number] for number in range(len(scored))])
 
 
 def _encode_batch(encoder: ClipEncoder, clips: Sequence[torch.Tensor]) -> torch.Tensor:
