@@ -34,13 +34,14 @@ from narravid.models.kinds import load_pixel_dual_encoder
 from narravid.models.s3d import S3DConfig
 from narravid.models.text_encoders import SentenceTowerConfig
 from narravid.protocols import PixelDualEncoder
-from narravid.synthetic.toy_environment import ToyWorldEnv
+from narravid.synthetic.toy_environment import ToyEnvironmentConfig, ToyWorldEnv
 from narravid.text.words import Vocabulary
 from narravid.types import ClipSpec
 from tables import fill_in
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "rewards.md"
 PROMPT = "the red square moves to the left"
+MAX_STEPS = ToyEnvironmentConfig().num_steps
 HEADER = (
     "network",
     "environments",
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--model", help="a model folder, checkpoint or catalogue name")
     parser.add_argument("--environments", type=int, nargs="+", default=[1, 8, 32], help="how many")
     parser.add_argument("--rounds", type=int, default=5, help="times that each way is measured")
-    parser.add_argument("--steps", type=int, help="steps of each environment in a round")
+    parser.add_argument("--steps", type=steps, help=f"steps of each environment in a round, 1 to {MAX_STEPS}")
     parser.add_argument("--networks", nargs="+", choices=["demo", "s3d"], default=["demo", "s3d"])
     parser.add_argument("--device", default="cpu", help="where the network computes")
     parser.add_argument("--write", action="store_true", help="put the table into docs/rewards.md")
@@ -105,6 +106,14 @@ def main() -> None:
     console.print("\n".join(lines), soft_wrap=True)
     if options.write:
         fill_in(PAGE, "\n".join(lines), script=Path(__file__).name)
+
+
+def steps(text: str) -> int:
+    """A number of steps that one episode has: where environments are reset the two ways do different work."""
+    number = int(text)
+    if not 1 <= number <= MAX_STEPS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_STEPS}, the steps of an episode, got {number}")
+    return number
 
 
 def subjects(

@@ -85,6 +85,33 @@ def test_a_reward_is_judged_by_the_order_of_the_returns():
     assert found.correlation.low > 0.5
 
 
+def test_frames_are_kept_as_small_as_the_model_sees_them():
+    reward = TextReward(BrightnessModel(), "gets brighter")
+    options = {"num_episodes": 3, "seed": 0, "num_frames": 4}
+    full = record_episodes(BrighteningEnv((6, 5, 9)), lambda _: np.ones(1), **options)
+    small = record_episodes(
+        BrighteningEnv((6, 5, 9)), lambda _: np.ones(1), **options, reduced=reward.reduced
+    )
+    assert [episode.frames.shape for episode in full] == [(4, 8, 10, 3)] * 3
+    assert [episode.frames.shape for episode in small] == [(4, 6, 6, 3)] * 3
+    assert [episode.frame_numbers for episode in small] == [episode.frame_numbers for episode in full]
+    np.testing.assert_array_equal(
+        diagnose_reward(reward, small).rewards, diagnose_reward(reward, full).rewards
+    )
+
+
+def test_episodes_are_scored_some_at_a_time(monkeypatch):
+    model = BrightnessModel()
+    reward = TextReward(model, "gets brighter", batch_size=100)
+    episodes = record_episodes(SeededEnv(), num_episodes=7, seed=0, num_frames=4)
+    together = diagnose_reward(reward, episodes)
+    monkeypatch.setattr("narravid.evaluation.recorded_episodes.EPISODES_AT_ONCE", 3)
+    model.batch_sizes.clear()
+    apart = diagnose_reward(reward, episodes)
+    assert model.batch_sizes == [3, 3, 1]
+    np.testing.assert_allclose(apart.rewards, together.rewards, atol=1e-6)
+
+
 def test_misuse_is_refused():
     with pytest.raises(ValueError, match="num_episodes and max_steps must be at least 1"):
         record_episodes(SeededEnv(), num_episodes=0, seed=0)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from narravid.evaluation import reward_diagnostics
 from narravid.evaluation.reward_diagnostics import diagnose, rank_correlation
 
 
@@ -14,7 +18,7 @@ def test_a_correlation_by_hand():
     found = rank_correlation([0.1, 0.2, 0.3, 0.4, 0.5], [20, 10, 40, 30, 50])
     assert found.correlation == pytest.approx(0.8)
     assert found.num_episodes == 5
-    assert found.remark == ""
+    assert found.remark == "an interval needs at least 10 episodes"
     # Ranks 1.5 1.5 3 against 1 2 3: covariance 1.5, spreads 1.5 and 2, so that it is sqrt(3) / 2.
     tied = rank_correlation([7, 7, 9], [1, 2, 3])
     assert tied.correlation == pytest.approx(np.sqrt(3) / 2)
@@ -78,8 +82,37 @@ def test_nearly_equal_values_give_a_number_without_an_interval():
 
 
 def test_results_can_be_read():
-    line = str(rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]))
-    assert line.startswith("rank correlation -1.00 [-1.00, -1.00] over 4 episodes")
+    up = list(range(10))
+    line = str(rank_correlation(up, up[::-1]))
+    assert line == "rank correlation -1.00 [-1.00, -1.00] over 10 episodes"
+
+
+def test_few_episodes_give_no_interval():
+    # All resamples of three in order are in order or have none: an interval would be certain of everything.
+    for num_episodes, has_interval in ((3, False), (9, False), (10, True)):
+        found = rank_correlation(range(num_episodes), range(num_episodes))
+        assert found.correlation == 1
+        assert (found.low is not None, found.high is not None) == (has_interval, has_interval)
+        assert ("an interval needs at least 10 episodes" in found.remark) != has_interval
+
+
+def test_rewards_that_differ_by_rounding_have_no_order():
+    flat = rank_correlation([0.5, 0.5 + 1e-9, 0.5 - 1e-9, 0.5 + 2e-9], [1, 2, 3, 4])
+    assert flat.correlation is None
+    assert "all rewards are equal" in flat.remark
+    # Ranks 1.5 1.5 3 against 1 2 3, as by hand above; true returns are taken as they are.
+    tied = rank_correlation([0.5 + 1e-9, 0.5, 0.75], [1e-9, 2e-9, 3e-9])
+    assert tied.correlation == pytest.approx(np.sqrt(3) / 2)
+    assert "2 share their reward with another" in tied.remark
+
+
+def test_scipy_is_not_imported_before_it_is_needed(monkeypatch):
+    for name in ("scipy", "scipy.stats"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = runpy.run_path(reward_diagnostics.__file__)["rank_correlation"]
+    assert found([1, 2], [1, 2]).correlation is None
+    with pytest.raises(ImportError, match="scipy"):
+        found([1, 2, 3], [1, 2, 3])
 
 
 @pytest.mark.parametrize(

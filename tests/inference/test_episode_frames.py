@@ -20,7 +20,7 @@ def filled(num_frames: int, count: int, window_frames: int | None = None) -> Epi
     return frames
 
 
-@given(num_frames=st.integers(1, 9), count=st.integers(1, 36))
+@given(num_frames=st.integers(2, 9), count=st.integers(1, 36))
 def test_an_episode_that_fits_is_sampled_as_a_video_is(num_frames, count):
     if count > KEPT_PER_FRAME * num_frames:
         count = KEPT_PER_FRAME * num_frames
@@ -42,11 +42,19 @@ def test_of_a_longer_one_frames_are_off_by_a_quarter_of_their_distance_at_most(n
     np.testing.assert_array_equal(frames.frames(), frames_of(levels, 1, 1))
 
 
-@given(num_frames=st.integers(1, 6), window=st.integers(1, 12), count=st.integers(1, 40))
+@given(num_frames=st.integers(2, 6), window=st.integers(1, 12), count=st.integers(1, 40))
 def test_a_window_is_the_last_frames(num_frames, window, count):
     frames = filled(num_frames, count, window)
     size = min(window, count)
     assert frames.numbers() == [count - size + place for place in video_frames(size, num_frames)]
+
+
+@pytest.mark.parametrize("window", [None, 1, 3])
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+def test_a_model_of_one_frame_sees_the_last(count, window):
+    frames = filled(1, count, window)
+    assert frames.numbers() == [count - 1]
+    np.testing.assert_array_equal(frames.frames(), frames_of([count - 1], 1, 1))
 
 
 def test_memory_does_not_grow_with_the_episode():

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import re
+import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import Autoreset
 
 from narravid.errors import MissingExtraError
 from narravid.inference import rewards
 from narravid.inference.reward_wrappers import FRAME_KEY, FrameInInfo, TextRewardWrapper
 from narravid.inference.text_reward import TextReward
 from narravid.inference.trajectory_clips import TrajectorySampling
+from narravid.synthetic.toy_environment import ToyWorldEnv
+from narravid.types import ClipSpec
 from narravid.video.frame_sampling import video_frames
 from reward_doubles import NUM_FRAMES, BrighteningEnv, BrightnessModel, cosine
 
@@ -107,6 +116,23 @@ def test_frames_of_a_long_episode_are_drawn_where_they_can_be_needed_only():
     assert rewards[-1] == pytest.approx(cosine(levels, PROMPT), abs=1e-6)
 
 
+def test_a_model_of_one_frame_judges_how_the_episode_ends():
+    class LastBrightness(BrightnessModel):
+        """Says whether its one frame is bright: levels of red and of what is missing to 255."""
+
+        def __init__(self):
+            super().__init__()
+            self.clip_spec = ClipSpec(num_frames=1, fps=4.0, size_pixels=6)
+
+        def video_features(self, clips):
+            level = clips[:, 0].float().mean(dim=(1, 2, 3))
+            return torch.stack([255 - level, level * 0, level * 0, level], dim=1)
+
+    env = TextRewardWrapper(BrighteningEnv((40,)), TextReward(LastBrightness(), "ends bright"))
+    rewards, _ = play(env, [0] * 40)
+    assert rewards[-1] == pytest.approx(50 / np.hypot(50, 205), abs=1e-6)
+
+
 # ---------------------------------------------------------------- with Gymnasium
 
 
@@ -127,6 +153,50 @@ def test_wrapped_environments_work_inside_a_vector_environment():
     rewards = [envs.step(np.zeros((2, 1), np.float32))[1].tolist() for _ in range(3)]
     expected = [[0, 0], [score([10, 11, 12]), 0], [0, score([10, 11, 12, 13])]]
     np.testing.assert_allclose(rewards, expected, atol=1e-6)
+
+
+def test_an_episode_that_is_over_does_not_go_on():
+    env = wrapped(lengths=(2,))
+    play(env, [0, 0])
+    with pytest.raises(ResetNeeded, match=r"the episode is over.*call reset\(\)"):
+        env.step(np.zeros(1))
+    rewards, infos = play(env, [0, 0])
+    assert rewards[-1] == infos[-1]["text_return"] == pytest.approx(score([60, 61, 62]), abs=1e-6)
+
+
+def test_what_resets_by_itself_stands_around_and_not_inside():
+    def six_steps(env):
+        env.reset()
+        return [env.step(np.zeros(1, np.float32))[1] for _ in range(6)]
+
+    reward = TextReward(BrightnessModel(), PROMPT)
+    around = Autoreset(TextRewardWrapper(BrighteningEnv((2, 3)), reward))
+    expected = [0, score([10, 11, 12]), 0, 0, 0, score([60, 61, 62, 63])]
+    assert six_steps(around) == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(ResetNeeded, match="around TextRewardWrapper instead of inside"):
+        six_steps(TextRewardWrapper(Autoreset(BrighteningEnv((2, 3))), reward))
+
+
+def test_a_registered_environment_can_be_made_again_with_its_wrappers():
+    reward = TextReward(BrightnessModel(), "all bright")
+    made = gymnasium.make(ToyWorldEnv().spec, render_mode="rgb_array")
+    env = TextRewardWrapper(FrameInInfo(made), reward, mode="dense", every_steps=7)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*different from the unwrapped version", category=UserWarning
+        )
+        check_env(env)
+    outer = gymnasium.wrappers.RecordEpisodeStatistics(env)
+    names = [wrapper.name for wrapper in outer.spec.additional_wrappers]
+    assert names[-3:] == ["FrameInInfo", "TextRewardWrapper", "RecordEpisodeStatistics"]
+    again = gymnasium.make(outer.spec)
+    found = []
+    for same in (outer, again):
+        same.reset(seed=3)
+        found.append([same.step(np.array([1, 0], np.float32))[1] for _ in range(20)])
+    assert found[0] == found[1]
+    assert np.flatnonzero(found[0]).tolist() == [6, 13, 19]
+    assert again.get_wrapper_attr("text_reward") is reward  # the weights are shared and not copied
 
 
 def test_a_frame_goes_into_the_info_as_a_copy():
@@ -184,6 +254,23 @@ def test_all_of_rewards_is_found_in_one_place():
     assert rewards.VectorTextRewardWrapper.__name__ == "VectorTextRewardWrapper"
     with pytest.raises(AttributeError, match="has no attribute 'TextRewarder'"):
         _ = rewards.TextRewarder
+    wrappers = {"FrameInInfo", "TextRewardWrapper", "VectorTextRewardWrapper"}
+    assert wrappers | set(rewards.__all__) <= set(dir(rewards))
+
+
+@pytest.mark.slow
+def test_the_samples_of_the_page_are_typed_for_their_reader(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    given = "import gymnasium, numpy as np, typing\n"
+    given += "frames: np.ndarray[typing.Any, np.dtype[np.uint8]]\nepisodes: list[typing.Any]\n"
+    given += "def make_env() -> gymnasium.Env[typing.Any, typing.Any]: ...\n"
+    samples = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(samples) == 4
+    (tmp_path / "samples.py").write_text(given + "\n".join(samples[:3]))
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--allow-redefinition-new"]
+    command += ["--local-partial-types", "--disable-error-code=empty-body", "samples.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("module", ["reward_wrappers", "vector_reward_wrapper"])

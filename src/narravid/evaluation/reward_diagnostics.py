@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 __all__ = ["RankCorrelation", "RewardDiagnostics", "diagnose", "rank_correlation"]
 
@@ -16,6 +15,10 @@ FloatArray = npt.NDArray[np.float64]
 NUM_RESAMPLES = 2000
 CONFIDENCE = 0.95
 MIN_EPISODES = 3
+MIN_EPISODES_FOR_INTERVAL = 10
+"""With fewer, resamples repeat so much that the interval is far too narrow, at the worst without width."""
+REWARD_DECIMALS = 6
+"""Rewards that differ by less are equal but for the rounding of float32."""
 MIN_SHARE_OF_RESAMPLES = 0.5
 """Resamples that must have a correlation for an interval to be given."""
 NUMBERS_AT_ONCE = 1_000_000
@@ -101,12 +104,13 @@ def rank_correlation(
 ) -> RankCorrelation:
     """Spearman's rank correlation with its percentile interval by the bootstrap over episodes.
 
-    Equal values share the mean of their ranks. Where all values of a side are equal there is no order and no
+    Equal values share the mean of their ranks; rewards are rounded to 6 decimals first, as scores of float32
+    differ in what comes after for no reason. Where all values of a side are equal there is no order and no
     correlation; the result says so instead of NaN. Resamples without one are left out of the interval, and
-    there is no interval when that is more than half of them.
+    there is no interval when that is more than half of them, nor for fewer than 10 episodes.
 
     Args:
-        rewards: N finite numbers.
+        rewards: N finite numbers, scores of a text.
         true_returns: N finite numbers, of the same episodes in the same order.
         num_resamples: How many resamples are drawn.
         seed: Of the draws.
@@ -119,7 +123,7 @@ def rank_correlation(
         ValueError: If the two differ in length, a number is not finite, or an option is out of range.
 
     >>> print(rank_correlation([0.1, 0.4, 0.2, 0.8], [1, 3, 2, 9]))
-    rank correlation 1.00 [1.00, 1.00] over 4 episodes
+    rank correlation 1.00 over 4 episodes (an interval needs at least 10 episodes)
     >>> print(rank_correlation([0.1, 0.4, 0.2, 0.8], [5, 5, 5, 5]))
     no rank correlation over 4 episodes (all true returns are equal, so that they have no order)
     """
@@ -128,7 +132,7 @@ def rank_correlation(
             "num_resamples must be at least 1 and confidence between 0 and 1, "
             f"got {num_resamples} and {confidence}"
         )
-    sides = _checked("rewards", rewards), _checked("true_returns", true_returns)
+    sides = _checked("rewards", rewards).round(REWARD_DECIMALS), _checked("true_returns", true_returns)
     num_episodes = len(sides[0])
     if num_episodes != len(sides[1]):
         raise ValueError(f"{num_episodes} rewards need as many true returns, got {len(sides[1])}")
@@ -138,15 +142,17 @@ def rank_correlation(
     if flat:
         reason = f"all {' and all '.join(flat)} are equal, so that they have no order"
         return RankCorrelation(None, None, None, num_episodes, reason)
-    resampled = _resampled(*sides, num_resamples=num_resamples, seed=seed)
-    known = resampled[~np.isnan(resampled)]
     remarks = [_ties(name, values) for name, values in zip(("reward", "true return"), sides, strict=True)]
     low: float | None = None
     high: float | None = None
-    if len(known) >= MIN_SHARE_OF_RESAMPLES * num_resamples:
-        low, high = (float(end) for end in np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2]))
-    else:
+    resampled = _resampled(*sides, num_resamples=num_resamples, seed=seed)
+    known = resampled[~np.isnan(resampled)]
+    if num_episodes < MIN_EPISODES_FOR_INTERVAL:
+        remarks.append(f"an interval needs at least {MIN_EPISODES_FOR_INTERVAL} episodes")
+    elif len(known) < MIN_SHARE_OF_RESAMPLES * num_resamples:
         remarks.append("too few different values for an interval")
+    else:
+        low, high = (float(end) for end in np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2]))
     remark = "; ".join(part for part in remarks if part)
     return RankCorrelation(_of_rows(*(values[None] for values in sides))[0], low, high, num_episodes, remark)
 
@@ -184,6 +190,8 @@ def _resampled(first: FloatArray, second: FloatArray, *, num_resamples: int, see
 
 def _of_rows(first: FloatArray, second: FloatArray) -> FloatArray:
     """(R, N) twice to the (R,) correlations of their rows; NaN for a row of equal values."""
+    from scipy import stats  # not above: it takes a second, which every start of the command would wait for
+
     ranks = [stats.rankdata(side, axis=1) - (side.shape[1] + 1) / 2 for side in (first, second)]
     spreads = np.sqrt(np.square(ranks[0]).sum(axis=1) * np.square(ranks[1]).sum(axis=1))
     shared = (ranks[0] * ranks[1]).sum(axis=1)

@@ -26,6 +26,8 @@ class EpisodeFrames:
     that the model sees are then the kept ones nearest to the evenly spaced ones: off by at most a quarter of
     the distance between two of them, and first and last exact.
 
+    A model of pictures, which sees one frame, sees the last one: an episode is judged by what it led to.
+
     Args:
         num_frames: Frames that the model sees.
         window_frames: How many of the last frames count; None for the whole episode.
@@ -128,6 +130,8 @@ class EpisodeFrames:
         if numbers[-1] != self._last[0]:
             numbers.append(self._last[0])
         have = np.array(numbers)
+        if self.num_frames == 1:
+            return [len(numbers) - 1]
         wanted = np.array(video_frames(self._last[0] - numbers[0] + 1, self.num_frames)) + numbers[0]
         return [int(place) for place in np.abs(have[None] - wanted[:, None]).argmin(axis=1)]
 

@@ -19,8 +19,12 @@ from narravid.inference.text_reward import TextReward
 
 if TYPE_CHECKING:
     import gymnasium
+    from gymnasium.error import ResetNeeded
+    from gymnasium.utils import RecordConstructorArgs
 else:
     gymnasium = import_extra("gymnasium", extra="rl", feature="text as the reward of an environment")
+    ResetNeeded = gymnasium.error.ResetNeeded
+    RecordConstructorArgs = gymnasium.utils.RecordConstructorArgs
 
 __all__ = ["FRAME_KEY", "FrameInInfo", "TextRewardWrapper"]
 
@@ -28,7 +32,7 @@ FRAME_KEY = "rendered_frame"
 """Under which `FrameInInfo` puts a frame, and the vector wrapper looks for it."""
 
 
-class TextRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
+class TextRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Gives an environment the reward of a text.
 
     The reward of a step is `reward_scale` times what the text gives for it, 0 where no score is due, plus
@@ -40,6 +44,9 @@ class TextRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Frames are rendered after the reset and after each step, and only where they can be needed: in a long
     sparse episode most are not (see `EpisodeFrames`, which also says what is kept in memory).
+
+    An episode that is over must be reset here. A wrapper that resets by itself, as Gymnasium's `Autoreset`,
+    stands around this one and never inside, where its resets could not be seen.
 
     Args:
         env: An environment with render_mode="rgb_array".
@@ -71,6 +78,16 @@ class TextRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         reward_scale: float = 1.0,
         environment_weight: float = 0.0,
     ) -> None:
+        arguments = _SharedArguments(
+            reward=reward,
+            mode=mode,
+            window_frames=window_frames,
+            every_steps=every_steps,
+            reward_scale=reward_scale,
+            environment_weight=environment_weight,
+        )
+        RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **arguments)
+        self._saved_kwargs = arguments
         super().__init__(env)
         self._schedule = RewardSchedule(mode, window_frames, every_steps, reward_scale, environment_weight)
         check_can_score(env.render_mode, reward)
@@ -84,7 +101,16 @@ class TextRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, info
 
     def step(self, action: object) -> tuple[Any, SupportsFloat, bool, bool, Infos]:
-        """One step with the reward of the text; see `gymnasium.Env.step`."""
+        """One step with the reward of the text; see `gymnasium.Env.step`.
+
+        Raises:
+            gymnasium.error.ResetNeeded: If the episode is over.
+        """
+        if self._episode.has_ended:
+            raise ResetNeeded(
+                "the episode is over, and frames of the next one must not count for it: call reset(), or put "
+                "the wrapper that resets by itself around TextRewardWrapper instead of inside"
+            )
         observation, own, terminated, truncated, info = self.env.step(action)
         episode = self._episode
         episode.step(float(own), ended=bool(terminated or truncated))
@@ -101,12 +127,13 @@ class TextRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated, truncated, info
 
 
-class FrameInInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
+class FrameInInfo(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Renders after each reset and step, and puts the frame into the info as "rendered_frame".
 
     For the environments inside a vector environment. With autoreset in the same step it is the only way to
     the last frame of an episode, as `render` already shows the next one; with processes it saves a round
-    trip.
+    trip. The environments together must draw frames of one size, as Gymnasium puts those of a step into one
+    array; without this wrapper sizes may differ between environments.
 
     Args:
         env: An environment with render_mode="rgb_array".
@@ -117,6 +144,7 @@ class FrameInInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        RecordConstructorArgs.__init__(self)
         super().__init__(env)
         check_render_mode(env.render_mode)
 
@@ -132,3 +160,13 @@ class FrameInInfo(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _frame(self) -> FrameArray:
         return check_frame(self.env.render()).copy()
+
+
+class _SharedArguments(dict[str, Any]):
+    """What a wrapper was made with; its copies share the model instead of copying its weights.
+
+    Gymnasium copies the description of an environment, with these, for each wrapper around it.
+    """
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _SharedArguments:
+        return _SharedArguments(self)

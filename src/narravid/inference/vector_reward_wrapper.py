@@ -41,6 +41,10 @@ class VectorTextRewardWrapper(vector.VectorWrapper[Any, Any, Any, Any, Any]):
     episode that ended stands in the infos themselves, not in "final_info". The frames of `FrameInInfo` are
     taken out of the infos.
 
+    With autoreset in the next step, `AsyncVectorEnv` without shared memory resets an environment once more,
+    unseen, if it is reset by hand between the end of an episode and the next step (Gymnasium 1.4): the frame
+    of the dropped start then counts for the new episode.
+
     Args:
         env: Such as `gymnasium.vector.SyncVectorEnv` or `AsyncVectorEnv`, of environments with
             render_mode="rgb_array".
