@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from narravid.inference.latency_meter import NUM_RECENT, LatencyMeter
@@ -34,3 +36,16 @@ def test_single_times_are_kept_of_the_last_calls_only():
         meter.record(seconds, episodes=1, frames=1)
     assert meter.median_seconds == meter.percentile_95_seconds == 1.0
     assert meter.mean_seconds == pytest.approx(5.0)
+
+
+def test_calls_of_several_threads_all_count():
+    meter = LatencyMeter()
+
+    def record(_: int) -> float:
+        for _ in range(200):
+            meter.record(0.5, episodes=2, frames=8)
+        return meter.median_seconds
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(record, range(8))) == [0.5] * 8
+    assert (meter.calls, meter.episodes, meter.frames, meter.seconds) == (1600, 3200, 12800, 800.0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 
 from models.small_models import small_model
-from narravid.errors import ConfigError
+from narravid.errors import ConfigError, NarravidError
 from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.text_reward import TextReward, TextRewardModel
 from narravid.inference.trajectory_clips import TrajectorySampling
@@ -108,16 +110,23 @@ def test_one_episode_in_a_batch_gives_a_batch():
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (np.zeros((4, 6, 6, 3), np.float32), r"\(4, 6, 6, 3\) float32$"),
-        (torch.zeros(4, 6, 6, 3), r"\(4, 6, 6, 3\) torch.float32$"),
+        (
+            np.zeros((4, 6, 6, 3), np.float32),
+            r"\(4, 6, 6, 3\) float32; bring the levels .* to uint8$",
+        ),
+        (torch.zeros(4, 6, 6, 3), r"\(4, 6, 6, 3\) torch.float32; bring the levels to 0..255"),
+        (np.zeros((4, 6, 6, 3), np.int64), "int64; convert levels of 0..255 to uint8$"),
+        (np.zeros((4, 3, 6, 6), np.float64), "float64; put the channels last; bring the levels"),
+        (np.zeros((4, 6, 6, 1), np.uint8), "repeat the grey channel"),
         (np.zeros((6, 6, 3), np.uint8), "stack the single frames"),
         ([np.zeros((6, 6, 3), np.uint8)], "episode 0: .*stack the single frames"),
         (np.zeros((4, 3, 6, 6), np.uint8), "put the channels last"),
         (np.zeros((4, 6, 6, 4), np.uint8), "leave out the alpha channel"),
-        (np.zeros((0, 6, 6, 3), np.uint8), "not empty"),
+        (np.zeros((0, 6, 6, 3), np.uint8), "not empty.*; leave out episodes without frames$"),
         (np.zeros((0, 4, 6, 6, 3), np.uint8), "no episode"),
-        ([], "no episode"),
-        ([[[1, 2], [3, 4]]], "episode 0: frames must be a uint8 array or tensor, got list"),
+        ([], "no episode to score; give at least one"),
+        ([[[1, 2], [3, 4]]], "episode 0: frames must be a uint8 array or tensor, got list; .* np.stack$"),
+        (iter([np.zeros((4, 6, 6, 3), np.uint8)]), "a list of them .make one of .* got list_iterator"),
         (7, "got int"),
         ("abcd", "got str"),
     ],
@@ -158,6 +167,19 @@ def test_batches_are_as_large_as_asked_for():
     model = BrightnessModel()
     TextReward(model, "ends bright", batch_size=2)([frames_of(LEVELS)] * 5)
     assert model.batch_sizes == [2, 2, 1]
+
+
+def test_full_frames_of_one_episode_at_a_time_are_copied():
+    reward = TextReward(BrightnessModel(), "ends bright", batch_size=2)
+    episodes = [frames_of([*LEVELS, 5], 200, 200)] * 12
+    copied_bytes = 4 * 200 * 200 * 3
+    reward(episodes[:1])
+    tracemalloc.start()
+    scores = reward(episodes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert scores.shape == (12,)
+    assert peak < 3 * copied_bytes
 
 
 def test_an_encoder_of_clips_says_how_to_compute():
@@ -206,6 +228,29 @@ def test_prompts_are_encoded_once(monkeypatch):
     assert seen == ["ends bright", "all bright", "begins bright", "all bright"]
 
 
+def test_a_prompt_in_use_makes_no_room_for_those_of_other_threads(monkeypatch):
+    encoder = BrightnessModel()
+    monkeypatch.setattr("narravid.inference.text_reward.MAX_PROMPTS", 2)
+    model = TextRewardModel(encoder)
+    model.prepare(["ends bright"])
+    others = threading.Thread(
+        target=lambda: model.prepare(["begins bright", "gets brighter", "all bright", "begins bright"])
+    )
+    encode = encoder.encode_text
+
+    def encode_while_others_ask(texts):
+        monkeypatch.setattr(encoder, "encode_text", encode)
+        others.start()
+        others.join(timeout=0.3)  # they must wait for this thread, which gives them time to show it
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_text", encode_while_others_ask)
+    scores = model.compute_reward([frames_of(LEVELS)] * 2, ["ends bright", "all bright"])
+    others.join()
+    expected = [cosine(LEVELS, task) for task in ("ends bright", "all bright")]
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
 def test_what_the_model_cannot_tell_is_refused_before_any_episode():
     with pytest.raises(ConfigError, match="none of the words of 'fly away'"):
         TextReward(small_model(), "fly away")
@@ -221,16 +266,36 @@ def test_what_the_model_cannot_tell_is_refused_before_any_episode():
         ({"alpha": 1.5}, "alpha must be in"),
         ({"form": "other"}, "form must be"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"baseline": None, "alpha": 0.5}, "alpha=0.5 has no meaning without a baseline; give baseline="),
+        ({"baseline": None, "form": "projected"}, "form='projected' has no meaning without a baseline"),
     ],
 )
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        TextReward(BrightnessModel(), "ends bright", "all bright", **options)
+        TextReward(BrightnessModel(), "ends bright", **{"baseline": "all bright"} | options)
+
+
+def test_strength_and_form_not_given_are_those_of_a_baseline():
+    baseline = TextRewardModel(BrightnessModel(), "all bright").baseline
+    assert (baseline.alpha, baseline.form) == (0.5, "projected")
+    baseline = TextRewardModel(BrightnessModel(), "all bright", form="original").baseline
+    assert (baseline.alpha, baseline.form) == (0.5, "original")
+    assert TextRewardModel(BrightnessModel()).baseline is None
 
 
 def test_a_model_without_text_is_refused():
     with pytest.raises(ValueError, match="needs the embedding of a dual encoder, got the feature of a S3D"):
         TextReward(ClipEncoder(small_model(), output="feature"), "add oil")
+    for other in (torch.nn.Linear(2, 2), "s3d", None):
+        name = type(other).__name__
+        with pytest.raises(ValueError, match=f"needs a dual encoder on pixels.*, got a {name}$"):
+            TextReward(other, "add oil")
+
+
+def test_an_episode_without_direction_is_refused():
+    reward = TextReward(BrightnessModel(), "ends bright", "all bright")
+    with pytest.raises(NarravidError, match="zero vector for a clip"):
+        reward(frames_of([0, 0, 0, 0]))
 
 
 # ---------------------------------------------------------------- around it

@@ -36,7 +36,10 @@ def as_episodes(frames: Episodes) -> tuple[list[FrameBlock], bool]:
             return [_checked("", episode) for episode in _not_empty(frames)], False
         return [_checked("", frames)], True
     if not isinstance(frames, Sequence):
-        raise ValueError(f"frames must be an array, a tensor or a list of them, got {type(frames).__name__}")
+        raise ValueError(
+            "frames must be an array, a tensor or a list of them (make one of what is iterated over), got "
+            f"{type(frames).__name__}"
+        )
     return [_checked(f"episode {number}: ", block) for number, block in enumerate(_not_empty(frames))], False
 
 
@@ -68,25 +71,41 @@ def spread_frames(
 
 def _not_empty(frames: Episodes) -> Episodes:
     if len(frames) == 0:
-        raise ValueError("there is no episode to score")
+        raise ValueError("there is no episode to score; give at least one")
     return frames
 
 
 def _checked(where: str, block: object) -> FrameBlock:
     if not isinstance(block, np.ndarray | torch.Tensor):
-        raise ValueError(f"{where}frames must be a uint8 array or tensor, got {type(block).__name__}")
+        hint = "; make an array of it with np.stack" if isinstance(block, list | tuple) else ""
+        raise ValueError(f"{where}frames must be a uint8 array or tensor, got {type(block).__name__}{hint}")
     shape = tuple(block.shape)
     is_bytes = block.dtype == (torch.uint8 if isinstance(block, torch.Tensor) else np.uint8)
     if is_bytes and len(shape) == 4 and shape[-1] == 3 and 0 not in shape:
         return block
-    hint = ""
-    if len(shape) == 3:
-        hint = "; stack the single frames of an episode first"
-    elif len(shape) == 4 and shape[-1] != 3 and shape[1] == 3:
-        hint = "; put the channels last"
-    elif len(shape) == 4 and shape[-1] == 4:
-        hint = "; leave out the alpha channel"
+    hints = [*_hints_of_shape(shape), *([] if is_bytes else [_hint_of_dtype(block)])]
     raise ValueError(
         f"{where}frames must be (T, H, W, 3) uint8 and not empty, or (N, T, H, W, 3) for several episodes, "
-        f"got {shape} {block.dtype}{hint}"
+        f"got {'; '.join([f'{shape} {block.dtype}', *hints])}"
     )
+
+
+def _hints_of_shape(shape: tuple[int, ...]) -> list[str]:
+    if 0 in shape:
+        return ["leave out episodes without frames"]
+    if len(shape) == 3:
+        return ["stack the single frames of an episode first"]
+    if len(shape) == 4 and shape[-1] != 3 and shape[1] == 3:
+        return ["put the channels last"]
+    if len(shape) == 4 and shape[-1] == 4:
+        return ["leave out the alpha channel"]
+    if len(shape) == 4 and shape[-1] == 1:
+        return ["repeat the grey channel three times"]
+    return []
+
+
+def _hint_of_dtype(block: FrameBlock) -> str:
+    is_real = block.is_floating_point() if isinstance(block, torch.Tensor) else block.dtype.kind == "f"
+    if is_real:
+        return "bring the levels to 0..255 (those in [0, 1] times 255), round them and convert them to uint8"
+    return "convert levels of 0..255 to uint8"

@@ -11,10 +11,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-__all__ = ["baseline_directions", "goal_baseline_rewards", "projected_rewards"]
+__all__ = ["baseline_directions", "equal_prompts", "goal_baseline_rewards", "projected_rewards"]
 
-MIN_DISTANCE = 1e-6
-"""A prompt nearer to its baseline than this, both of length 1, has no direction but that of rounding."""
+MIN_DISTANCE = 1e-4
+"""A prompt nearer to its baseline than this, both of length 1, has no direction but that of rounding: the
+same sentence differs by up to 5e-7 from one batch to another (float32 on a CPU; perhaps more on a GPU)."""
 
 
 def baseline_directions(prompts: torch.Tensor, baseline: torch.Tensor) -> torch.Tensor:
@@ -30,14 +31,26 @@ def baseline_directions(prompts: torch.Tensor, baseline: torch.Tensor) -> torch.
     Raises:
         ValueError: If shapes do not fit, an embedding is zero or not finite, or a prompt equals its baseline.
     """
-    goals = _normalised("prompts", prompts)
-    starts = _normalised("baseline", baseline)
-    _check_partner("baseline", starts, goals)
-    ways = goals - starts
-    same = (ways.norm(dim=1) < MIN_DISTANCE).nonzero()
-    if len(same):
-        raise ValueError(f"prompt {int(same[0])} has the embedding of its baseline; word the two differently")
+    ways = _ways(prompts, baseline)
+    if same := _too_short(ways):
+        raise ValueError(f"prompt {same[0]} has the embedding of its baseline; word the two differently")
     return F.normalize(ways, dim=1)
+
+
+def equal_prompts(prompts: torch.Tensor, baseline: torch.Tensor) -> list[int]:
+    """Prompts that have the embedding of their baseline but for rounding, so that no direction leads to them.
+
+    Args:
+        prompts: As for `baseline_directions`.
+        baseline: As for `baseline_directions`.
+
+    Returns:
+        Their rows, ascending.
+
+    Raises:
+        ValueError: If shapes do not fit, or an embedding is zero or not finite.
+    """
+    return _too_short(_ways(prompts, baseline))
 
 
 def projected_rewards(
@@ -90,6 +103,17 @@ def goal_baseline_rewards(
     along = states @ ways.T - (goals * ways).sum(dim=1)
     kept = (1 - alpha) ** 2
     return 1 - (kept * distance_squared + (1 - kept) * along.square()) / 2
+
+
+def _ways(prompts: torch.Tensor, baseline: torch.Tensor) -> torch.Tensor:
+    goals = _normalised("prompts", prompts)
+    starts = _normalised("baseline", baseline)
+    _check_partner("baseline", starts, goals)
+    return goals - starts
+
+
+def _too_short(ways: torch.Tensor) -> list[int]:
+    return [int(row) for row in (ways.norm(dim=1) < MIN_DISTANCE).nonzero()[:, 0]]
 
 
 def _check_arguments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 import numpy as np
@@ -13,7 +14,7 @@ NUM_RECENT = 1000
 
 
 class LatencyMeter:
-    """Counts calls and what they worked on, and how long they took.
+    """Counts calls and what they worked on, and how long they took; several threads may record.
 
     Attributes:
         calls: Calls so far.
@@ -23,15 +24,17 @@ class LatencyMeter:
     """
 
     def __init__(self) -> None:
+        self._turn = threading.Lock()
         self.clear()
 
     def clear(self) -> None:
         """Forget everything, to measure from here on."""
-        self.calls = 0
-        self.episodes = 0
-        self.frames = 0
-        self.seconds = 0.0
-        self._recent: deque[float] = deque(maxlen=NUM_RECENT)
+        with self._turn:
+            self.calls = 0
+            self.episodes = 0
+            self.frames = 0
+            self.seconds = 0.0
+            self._recent: deque[float] = deque(maxlen=NUM_RECENT)
 
     def record(self, seconds: float, *, episodes: int, frames: int) -> None:
         """Count one call.
@@ -41,11 +44,12 @@ class LatencyMeter:
             episodes: How many episodes it scored.
             frames: How many frames the network saw.
         """
-        self.calls += 1
-        self.episodes += episodes
-        self.frames += frames
-        self.seconds += seconds
-        self._recent.append(seconds)
+        with self._turn:
+            self.calls += 1
+            self.episodes += episodes
+            self.frames += frames
+            self.seconds += seconds
+            self._recent.append(seconds)
 
     @property
     def mean_seconds(self) -> float:
@@ -68,7 +72,9 @@ class LatencyMeter:
         return self.frames / self.seconds if self.seconds else 0.0
 
     def _quantile(self, share: float) -> float:
-        return float(np.quantile(self._recent, share)) if self._recent else 0.0
+        with self._turn:  # another thread may not add to what is being read
+            recent = list(self._recent)
+        return float(np.quantile(recent, share)) if recent else 0.0
 
     def __str__(self) -> str:
         if not self.calls:

@@ -14,6 +14,9 @@ from narravid.protocols import PixelDualEncoder
 
 __all__ = ["encode_prompts", "unknown_words"]
 
+PROMPTS_AT_ONCE = 256
+"""Prompts per forward pass: memory does not grow with their number."""
+
 
 def encode_prompts(
     model: PixelDualEncoder, prompts: Sequence[str], dtype: EmbeddingDtype = "float32"
@@ -30,11 +33,18 @@ def encode_prompts(
 
     Raises:
         ConfigError: If a prompt has no words, or none that the model knows; names all of these.
-        NarravidError: If the model gives NaN or infinity.
+        NarravidError: If the model gives NaN, infinity or a zero vector; of the last names the prompt.
     """
     unknown_words(model, prompts)
     embedder = Embedder(model, device=model.device, dtype=dtype, similarity="cosine")
-    return torch.from_numpy(embedder.embed_text(prompts))
+    vectors = torch.zeros(len(prompts), model.embed_dim)
+    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+        batch = slice(start, start + PROMPTS_AT_ONCE)
+        vectors[batch] = torch.from_numpy(embedder.embed_text(prompts[batch]))
+    for prompt, vector in zip(prompts, vectors, strict=True):
+        if not bool(vector.any()):
+            raise NarravidError(f"the model gives a zero vector for {prompt!r}, which every video fits alike")
+    return vectors
 
 
 def unknown_words(model: PixelDualEncoder, prompts: Sequence[str]) -> dict[str, tuple[str, ...]]:

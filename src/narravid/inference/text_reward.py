@@ -8,9 +8,11 @@ video model sees what happens rather than how it ends (Sontakke et al., RoboCLIP
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,12 @@ from narravid.inference.episode_frames import FrameArray
 from narravid.inference.latency_meter import LatencyMeter
 from narravid.inference.prompt_vectors import encode_prompts
 from narravid.inference.trajectory_baseline import Baseline, RewardForm, refuse_equal, regularised_scores
-from narravid.inference.trajectory_clips import TrajectorySampling, encode_trajectory_frames, trajectory_clip
+from narravid.inference.trajectory_clips import (
+    DEFAULT_SAMPLING,
+    TrajectorySampling,
+    encode_trajectory_frames,
+    trajectory_clip,
+)
 from narravid.protocols import PixelDualEncoder
 
 __all__ = ["Episodes", "Rewards", "TextReward", "TextRewardModel"]
@@ -31,8 +38,6 @@ __all__ = ["Episodes", "Rewards", "TextReward", "TextRewardModel"]
 Rewards = npt.NDArray[np.float32]
 """(N,) in [-1, 1]."""
 
-DEFAULT_SAMPLING = TrajectorySampling()
-ALPHA = 0.5
 BATCH_SIZE = 8
 MAX_PROMPTS = 1024
 """Prompts that are kept; the one whose last use is longest ago makes room."""
@@ -41,15 +46,17 @@ MAX_PROMPTS = 1024
 class TextRewardModel:
     """Scores episodes against any prompts with one model.
 
-    The weights are taken as they are at the first episode, and a prompt is encoded once: training that goes
-    on later changes neither.
+    May be used from several threads. A prompt is encoded once. The weights of a model of this package are
+    taken as they are at the first episode: training that goes on later does not change rewards. A model of
+    your own (one without an inference form, see `narravid.models.inference_form`) is used as it is at each
+    call: it follows training, and must then be brought back to eval mode.
 
     Args:
         model: A dual encoder on pixels, which computes where it is and is set to eval mode, or an encoder of
             clips that says device, arithmetic and backend.
         baseline: A prompt that describes the scene without the goal, the same for all prompts.
-        alpha: Strength of the baseline in [0, 1]; without one it has no meaning.
-        form: How the baseline takes part.
+        alpha: Strength of the baseline in [0, 1]; None for that of `Baseline`, 0.5.
+        form: How the baseline takes part; None for that of `Baseline`, "projected".
         sampling: Which frames of an episode the model sees, and how they get their size.
         batch_size: Episodes in one forward pass.
 
@@ -60,7 +67,8 @@ class TextRewardModel:
         latency: How long the calls take.
 
     Raises:
-        ConfigError: If the model knows no word of the baseline, or a value is out of range.
+        ConfigError: If the model knows no word of the baseline, a value is out of range, or there is a
+            strength or form without a baseline.
         ValueError: If the model has no text.
     """
 
@@ -69,26 +77,21 @@ class TextRewardModel:
         model: PixelDualEncoder | ClipEncoder,
         baseline: str | None = None,
         *,
-        alpha: float = ALPHA,
-        form: RewardForm = "projected",
+        alpha: float | None = None,
+        form: RewardForm | None = None,
         sampling: TrajectorySampling = DEFAULT_SAMPLING,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}", key="batch_size")
-        encoder = model if isinstance(model, ClipEncoder) else ClipEncoder(model, device=model.device)
-        if encoder.output != "embedding" or not isinstance(encoder.model, PixelDualEncoder):
-            raise ValueError(
-                f"a text reward needs the embedding of a dual encoder, got the {encoder.output} "
-                f"of a {type(encoder.model).__name__}"
-            )
-        self.baseline = None if baseline is None else Baseline(baseline, alpha, form)
+        encoder, self._model = _dual_encoder(model)
+        self.baseline = _baseline(baseline, alpha, form)
         self.sampling = sampling
         self.batch_size = batch_size
         self.latency = LatencyMeter()
         self._encoder = encoder
-        self._model = encoder.model
         self._goals: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._goals_turn = threading.Lock()
         self._start = None if baseline is None else self._vectors([baseline])
 
     @property
@@ -109,6 +112,7 @@ class TextRewardModel:
 
         Raises:
             ConfigError: If the model knows no word of a sentence, or cannot tell it from the baseline.
+            NarravidError: If the model gives NaN, infinity or a zero vector.
             ValueError: If shapes, dtypes or numbers do not fit.
         """
         begin = time.perf_counter()
@@ -117,17 +121,16 @@ class TextRewardModel:
         if len(tasks) != len(episodes):
             raise ValueError(f"{len(episodes)} episodes need as many tasks or a single one, got {len(tasks)}")
         goals = self._goals_of(tasks)
-        clips = [
+        taken = (  # one at a time: the frames of an episode are copied in full size
             spread_frames(number, episode, self.num_frames, sampling=self.sampling.frames)
             for number, episode in enumerate(episodes)
-        ]
+        )
         vectors = encode_trajectory_frames(
-            self._encoder, clips, sampling=self.sampling, batch_size=self.batch_size
+            self._encoder, taken, sampling=self.sampling, batch_size=self.batch_size
         )
         scores = self._scores(vectors, tasks, goals)
-        self.latency.record(
-            time.perf_counter() - begin, episodes=len(clips), frames=len(clips) * self.num_frames
-        )
+        seconds, num_episodes = time.perf_counter() - begin, len(episodes)
+        self.latency.record(seconds, episodes=num_episodes, frames=num_episodes * self.num_frames)
         return float(scores[0]) if is_one else scores
 
     def prepare(self, tasks: Sequence[str]) -> None:
@@ -160,18 +163,19 @@ class TextRewardModel:
 
     def _goals_of(self, tasks: list[str]) -> dict[str, torch.Tensor]:
         """(1, D) for each task; encodes those that are new."""
-        new = [task for task in dict.fromkeys(tasks) if task not in self._goals]
-        if new:
-            vectors = self._vectors(new)
-            if self._start is not None:
-                refuse_equal(new, vectors, self._start)
-            self._goals |= {task: vector[None] for task, vector in zip(new, vectors, strict=True)}
-        goals = {task: self._goals[task] for task in tasks}
-        for task in goals:
-            self._goals.move_to_end(task)
-        while len(self._goals) > MAX_PROMPTS:
-            self._goals.popitem(last=False)
-        return goals
+        with self._goals_turn:
+            new = [task for task in dict.fromkeys(tasks) if task not in self._goals]
+            if new:
+                vectors = self._vectors(new)
+                if self._start is not None:
+                    refuse_equal(new, vectors, self._start)
+                self._goals |= {task: vector[None] for task, vector in zip(new, vectors, strict=True)}
+            goals = {task: self._goals[task] for task in tasks}
+            for task in goals:
+                self._goals.move_to_end(task)
+            while len(self._goals) > MAX_PROMPTS:
+                self._goals.popitem(last=False)
+            return goals
 
     def _vectors(self, texts: list[str]) -> torch.Tensor:
         return encode_prompts(self._model, texts, self._encoder.dtype)
@@ -187,6 +191,39 @@ class TextRewardModel:
                 scores[rows] = regularised[:, 0]
         bounded: Rewards = scores.clamp(-1, 1).numpy()  # rounding may pass a bound by a hair
         return bounded
+
+
+def _dual_encoder(model: PixelDualEncoder | ClipEncoder) -> tuple[ClipEncoder, PixelDualEncoder]:
+    """The encoder of a model's clips, and the model, which encodes sentences."""
+    if not isinstance(model, ClipEncoder):
+        if not isinstance(model, PixelDualEncoder):
+            raise ValueError(
+                "a text reward needs a dual encoder on pixels, such as `narravid.load` reads, or a "
+                f"ClipEncoder of one, got a {type(model).__name__}"
+            )
+        return ClipEncoder(model, device=model.device), model
+    if model.output != "embedding" or not isinstance(model.model, PixelDualEncoder):
+        raise ValueError(
+            f"a text reward needs the embedding of a dual encoder, got the {model.output} "
+            f"of a {type(model.model).__name__}"
+        )
+    return model, model.model
+
+
+def _baseline(prompt: str | None, alpha: float | None, form: RewardForm | None) -> Baseline | None:
+    """The baseline with what was given of strength and form."""
+    if prompt is not None:
+        baseline = Baseline(prompt)
+        return replace(
+            baseline,
+            alpha=baseline.alpha if alpha is None else alpha,
+            form=baseline.form if form is None else form,
+        )
+    for name, value in (("alpha", alpha), ("form", form)):
+        if value is not None:
+            reason = f"{name}={value!r} has no meaning without a baseline; give baseline=..., or leave it out"
+            raise ConfigError(reason, key=name)
+    return None
 
 
 class TextReward:
@@ -216,8 +253,8 @@ class TextReward:
         prompt: str,
         baseline: str | None = None,
         *,
-        alpha: float = ALPHA,
-        form: RewardForm = "projected",
+        alpha: float | None = None,
+        form: RewardForm | None = None,
         sampling: TrajectorySampling = DEFAULT_SAMPLING,
         batch_size: int = BATCH_SIZE,
     ) -> None:

@@ -9,7 +9,12 @@ from typing import Literal, get_args
 import torch
 
 from narravid.errors import ConfigError
-from narravid.inference.goal_baseline import baseline_directions, goal_baseline_rewards, projected_rewards
+from narravid.inference.goal_baseline import (
+    baseline_directions,
+    equal_prompts,
+    goal_baseline_rewards,
+    projected_rewards,
+)
 
 __all__ = ["Baseline", "RewardForm", "refuse_equal", "regularised_scores"]
 
@@ -76,12 +81,10 @@ def refuse_equal(prompts: Sequence[str], goals: torch.Tensor, start: torch.Tenso
 
     Raises:
         ConfigError: If one is the baseline for the model; names it.
+        ValueError: If an embedding is zero or not finite.
     """
-    for prompt, goal in zip(prompts, goals, strict=True):
-        try:
-            baseline_directions(goal[None], start)
-        except ValueError as error:
-            reason = (
-                f"for the model the baseline says the same as the prompt {prompt!r}; word them differently"
-            )
-            raise ConfigError(reason, key="baseline") from error
+    for row in equal_prompts(goals, start):
+        raise ConfigError(
+            f"for the model the baseline says the same as the prompt {prompts[row]!r}; word them differently",
+            key="baseline",
+        )
