@@ -37,7 +37,7 @@ def test_prompts_of_which_nothing_is_known_are_all_named():
         encode_prompts(model, prompts)
     message = str(caught.value)
     assert "none of the words of 'xylophone quark'" in message
-    assert "'...' has no words" in message
+    assert "the prompt '...' has no words" in message
     assert "none of the words of 'zygote'" in message
     assert repr(prompts[1]) not in message
 

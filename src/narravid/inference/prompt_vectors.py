@@ -11,6 +11,7 @@ from narravid.inference.clip_encoder import EmbeddingDtype
 from narravid.inference.embedder import Embedder
 from narravid.inference.query import check_query
 from narravid.protocols import PixelDualEncoder
+from narravid.text.words import split_words
 
 __all__ = ["encode_prompts", "unknown_words"]
 
@@ -62,6 +63,9 @@ def unknown_words(model: PixelDualEncoder, prompts: Sequence[str]) -> dict[str, 
     """
     unknown, faults = {}, []
     for prompt in prompts:
+        if not split_words(prompt, lower_case=False):
+            faults.append(f"the prompt {prompt!r} has no words")
+            continue
         try:
             words = check_query(model, prompt)
         except NarravidError as error:

@@ -36,6 +36,7 @@ class ClassifierProtocol(ActionMeasurement):
     spatial_crops: int = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.temporal_crops < 1:
             raise ValueError(f"temporal_crops must be at least 1, got {self.temporal_crops}")
         if self.spatial_crops not in (1, 3):

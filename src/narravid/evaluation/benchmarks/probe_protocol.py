@@ -63,6 +63,7 @@ class ProbeProtocol(ActionMeasurement):
     baselines: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.clips not in ("native", "model"):
             raise ValueError(f"clips must be 'native' or 'model', got {self.clips!r}")
         if min(self.num_windows, self.num_frames) < 1:

@@ -45,6 +45,7 @@ class ZeroShotProtocol(ActionMeasurement):
     case: Literal["lower", "keep"] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_windows < 1:
             raise ValueError(f"num_windows must be at least 1, got {self.num_windows}")
         if self.similarity not in (None, "dot", "cosine"):
