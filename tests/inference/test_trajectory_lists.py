@@ -119,14 +119,42 @@ def test_a_video_counts_once(folder: Path):
     assert [item.name for item in read_trajectories([source, "lid.avi", "runs/*.mp4"])] == ["b", "lid"]
 
 
-def test_a_video_with_two_groups_is_refused(folder: Path):
-    source = write(folder / "table.csv", "path,group\nlid.avi,a\nlid.avi,b\n")
+def test_mentions_of_a_video_add_up(folder: Path):
+    source = write(folder / "table.csv", "path,group,return\nruns/b.mp4,,2.5\nlid.avi,lids,\n")
+    expected = (
+        ListedTrajectory(str(folder / "runs/b.mp4"), "b", "runs", 2.5),
+        ListedTrajectory(str(folder / "lid.avi"), "lid", "lids"),
+        ListedTrajectory("runs/a.gif", "a", "runs"),
+    )
+    assert read_trajectories([source, "runs", "lid.avi", "runs/b.mp4"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "first", "second", "message"),
+    [("group", "a", "b", "the groups 'a' and 'b'"), ("return", "1", "2", "the returns 1.0 and 2.0")],
+)
+def test_mentions_that_contradict_each_other_are_refused(
+    column: str, first: str, second: str, message: str, folder: Path
+):
+    rows = f"path,{column}\nlid.avi,{first}\nlid.avi,{second}\n"
+    with pytest.raises(AnnotationError, match=f"table.csv, line 3: .*lid.avi is there twice, with {message}"):
+        read_trajectories([write(folder / "table.csv", rows)])
+
+
+def test_a_folder_that_contradicts_a_table_is_refused(folder: Path):
+    source = write(folder / "table.csv", "path,group\nruns/b.mp4,pushes\n")
     with pytest.raises(
-        AnnotationError, match=r"table.csv, line 3: .*lid.avi is there twice, with different groups"
+        ConfigError, match="is there twice, with the groups 'pushes' and 'runs'; name it once"
     ):
-        read_trajectories([source])
-    with pytest.raises(ConfigError, match="is there twice, with different groups or returns; name it once"):
-        read_trajectories(["runs", "runs/a.gif"])
+        read_trajectories([source, "runs"])
+
+
+def test_folders_of_one_name_are_different_groups(folder: Path):
+    for name in ("expert/videos/a.mp4", "random/videos/b.mp4"):
+        write(folder / name, "x")
+    sources = ["expert/videos", "random/videos/", "runs", str(folder / "expert/videos")]
+    groups = [item.group for item in read_trajectories(sources)]
+    assert groups == ["expert/videos", "random/videos", "runs", "runs"]
 
 
 def test_all_missing_videos_are_named_at_once(folder: Path):
@@ -244,6 +272,7 @@ def test_prompts_from_words_lists_and_tables(folder: Path):
         ([], "no prompts are named"),
         (["pull", "  "], "a prompt is empty"),
         (["pull", " pull "], "the prompt 'pull' is there twice; name it once"),
+        (["pull\nit", "pull  it"], "the prompt 'pull it' is there twice; name it once"),
         (["grouped.csv", "push"], "a prompt has no group, others have one: 'push'; give all prompts a group"),
         (["twice.csv"], "the prompt 'pull' is there twice in the group 'a'; name it once"),
     ],

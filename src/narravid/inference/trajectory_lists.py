@@ -10,7 +10,7 @@ from pathlib import Path
 
 from narravid.annotation_files import read_lines, read_table
 from narravid.errors import AnnotationError, ConfigError
-from narravid.inference.trajectory_names import short_names
+from narravid.inference.trajectory_names import short_folder_names, short_names
 from narravid.video.suffixes import VIDEO_SUFFIXES
 
 __all__ = ["ListedPrompt", "ListedTrajectory", "read_prompts", "read_trajectories"]
@@ -68,7 +68,9 @@ def read_trajectories(sources: Sequence[str]) -> tuple[ListedTrajectory, ...]:
     if wanted, `group` and `return`), a folder, a pattern with `*`, `?` or `**`, or a video. Paths of lists
     and tables are looked for beside the list, then from the working folder. Of a folder all files with a
     video's suffix are taken, by name; those of its subfolders have the name of the subfolder as their group,
-    those that lie in it directly its own if there are several sources.
+    those that lie in it directly its own if there are several sources, with as much of its path as tells it
+    from the other folders that are named. A video that is named again takes the group and the return of the
+    second mention where the first has none.
 
     Args:
         sources: What the user named.
@@ -77,16 +79,16 @@ def read_trajectories(sources: Sequence[str]) -> tuple[ListedTrajectory, ...]:
         The videos in the order of the sources.
 
     Raises:
-        AnnotationError: If a list has a fault, or names videos that are not there; says which, up to a few.
-        ConfigError: If another source is not there or holds no video.
+        AnnotationError: If a list has a fault, names videos that are not there (says which, up to a few), or
+            gives one a group or a return that contradicts what was said of it before.
+        ConfigError: If another source is not there, holds no video or contradicts what was said of one.
     """
     found: dict[str, _Found] = {}
+    own_groups = _own_groups(sources) if len(sources) > 1 else {}
     for source in sources:
-        for video in _videos_of(source, is_alone=len(sources) == 1):
+        for video in _videos_of(source, own_group=own_groups.get(source)):
             real = os.path.realpath(video.path)
-            first = found.setdefault(real, video)
-            if (first.group, first.true_return) != (video.group, video.true_return):
-                raise _told_twice(first, video)
+            found[real] = _merged(found[real], video) if real in found else video
     if not found:
         raise ConfigError("no trajectories are named; give lists, folders or videos", key="trajectories")
     names = short_names([video.path for video in found.values()])
@@ -112,7 +114,7 @@ def read_prompts(sources: Sequence[str]) -> tuple[ListedPrompt, ...]:
     """
     prompts: list[ListedPrompt] = []
     for source in sources:
-        prompts += _prompts_of(source)
+        prompts += [replace(prompt, text=" ".join(prompt.text.split())) for prompt in _prompts_of(source)]
     if not prompts:
         raise ConfigError("no prompts are named; give sentences or a list of them", key="prompts")
     without = [prompt.text for prompt in prompts if prompt.group is None]
@@ -140,16 +142,24 @@ def _prompts_of(source: str) -> list[ListedPrompt]:
     else:
         if not source.strip():
             raise ConfigError("a prompt is empty; give a sentence, or a list of them", key="prompts")
-        return [ListedPrompt(source.strip())]
+        return [ListedPrompt(source)]
     if not prompts:
         raise AnnotationError(source, "holds no prompt")
     return prompts
 
 
-def _videos_of(source: str, *, is_alone: bool) -> list[_Found]:
+def _own_groups(sources: Sequence[str]) -> dict[str, str]:
+    """For each source that is a folder, the group of the videos that lie in it directly."""
+    folders = {source: os.path.abspath(source) for source in sources if os.path.isdir(source)}
+    different = [*dict.fromkeys(folders.values())]
+    names = dict(zip(different, short_folder_names(different), strict=True))
+    return {source: names[folder] for source, folder in folders.items()}
+
+
+def _videos_of(source: str, *, own_group: str | None) -> list[_Found]:
     suffix = Path(source).suffix.lower()
     if os.path.isdir(source):
-        return _videos_of_folder(source, own_group=not is_alone)
+        return _videos_of_folder(source, own_group)
     if suffix in (LIST_SUFFIX, TABLE_SUFFIX):
         return _videos_of_list(source, is_table=suffix == TABLE_SUFFIX)
     if os.path.isfile(source):
@@ -206,8 +216,7 @@ def _missing(source: str, rows: Sequence[_Found]) -> AnnotationError:
     return AnnotationError(source, reason, line=rows[0].line)
 
 
-def _videos_of_folder(source: str, *, own_group: bool) -> list[_Found]:
-    group = Path(os.path.abspath(source)).name if own_group else None
+def _videos_of_folder(source: str, own_group: str | None) -> list[_Found]:
     videos: list[_Found] = []
     visited: set[str] = set()
     for folder, subfolders, names in os.walk(source, followlinks=True):
@@ -218,7 +227,7 @@ def _videos_of_folder(source: str, *, own_group: bool) -> list[_Found]:
         visited.add(os.path.realpath(folder))
         below = Path(folder).relative_to(source).parts
         videos += [
-            _Found(os.path.join(folder, name), below[0] if below else group)
+            _Found(os.path.join(folder, name), below[0] if below else own_group)
             for name in sorted(names)
             if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES
         ]
@@ -238,9 +247,19 @@ def _videos_of_pattern(source: str) -> list[_Found]:
     return [_Found(path) for path in videos]
 
 
-def _told_twice(first: _Found, second: _Found) -> AnnotationError | ConfigError:
-    """The error for a video that has two groups or two returns."""
-    reason = f"{second.path} is there twice, with different groups or returns; name it once"
-    if second.listed_in is not None:
-        return AnnotationError(second.listed_in, reason, line=second.line)
-    return ConfigError(reason, key="trajectories")
+def _merged(first: _Found, second: _Found) -> _Found:
+    """What two mentions say of one video together."""
+    for known, other, name in (
+        (first.group, second.group, "groups"),
+        (first.true_return, second.true_return, "returns"),
+    ):
+        if known is not None and other is not None and known != other:
+            reason = f"{second.path} is there twice, with the {name} {known!r} and {other!r}; name it once"
+            if second.listed_in is not None:
+                raise AnnotationError(second.listed_in, reason, line=second.line)
+            raise ConfigError(reason, key="trajectories")
+    return replace(
+        first,
+        group=second.group if first.group is None else first.group,
+        true_return=second.true_return if first.true_return is None else first.true_return,
+    )

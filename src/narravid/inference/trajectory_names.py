@@ -1,4 +1,4 @@
-"""Short names for files, each different from the others."""
+"""Short names for files and folders, each different from the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["short_names"]
+__all__ = ["short_folder_names", "short_names"]
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -33,14 +33,37 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return names if _are_different(names) else list(paths)  # a.gif beside a.mp4 and a.gif.mp4, for example
 
 
+def short_folder_names(paths: Sequence[str]) -> list[str]:
+    """Names for folders: the last one, with as many of those above as tell it from others of that name.
+
+    Args:
+        paths: Different absolute paths.
+
+    Returns:
+        One name for each, all different.
+
+    >>> short_folder_names(["/data/expert/videos", "/data/random/videos", "/data/v1.0"])
+    ['expert/videos', 'random/videos', 'v1.0']
+    """
+    names = [""] * len(paths)
+    of_last: defaultdict[str, list[int]] = defaultdict(list)
+    for number, path in enumerate(paths):
+        of_last[Path(path).name.casefold()].append(number)
+    for numbers in of_last.values():
+        apart = _apart([Path(paths[number]) for number in numbers], endings=("name",))
+        for number, name in zip(numbers, apart, strict=True):
+            names[number] = name
+    return names
+
+
 def _are_different(names: Sequence[str]) -> bool:
     return len({name.casefold() for name in names}) == len(names)
 
 
-def _apart(paths: list[Path]) -> list[str]:
+def _apart(paths: list[Path], *, endings: Sequence[str] = ("stem", "name")) -> list[str]:
     """The shortest kind of name that tells some paths apart."""
     for num_folders in range(max(len(path.parts) for path in paths)):
-        for ending in ("stem", "name"):
+        for ending in endings:
             names = [_name(path, num_folders, ending) for path in paths]
             if _are_different(names):
                 return names
