@@ -1,6 +1,7 @@
 """Agents that move the red square of a toy world and learn from a text; see `text_reward.py`."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,8 +19,9 @@ from narravid.recipes.toy_motions import motion_world
 from narravid.synthetic.toy_environment import ToyEnvironmentConfig, ToyWorldEnv
 
 ENVIRONMENT = ToyEnvironmentConfig(colour="red", shape="square", goal="left", scene=motion_world().scene)
-SEARCH_SEED, TEST_SEED = 200_000, 300_000
-"""Of the first episodes that agents learn from and are judged by; those of agent k begin 10,000 · k later."""
+SEARCH_SEED, TEST_SEED, AGENTS_APART = 600_000, 700_000, 1_000_000
+"""The first episodes that agent 0 learns from and is judged by, and how much later those of agent k begin, k
+times: fewer than 100,000 episodes each, so that no two agents and no two purposes share one."""
 POLICIES = LinearPolicies(observation_dim=4, action_dim=2)
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,6 +68,11 @@ class Agent:
     true_returns: list[float]
     test_returns: FloatArray
     random_returns: FloatArray
+
+    @property
+    def first_test_episode(self) -> int:
+        """The seed of the first episode by which it was judged; the others follow."""
+        return TEST_SEED + AGENTS_APART * self.seed
 
     @property
     def gain(self) -> float:
@@ -128,6 +135,10 @@ class Arena:
             rewards += given
         return rewards, infos["environment_return"]
 
+    def close(self) -> None:
+        """Close the environments."""
+        self._envs.close()
+
 
 def learn(reward: TextReward, search: Search, *, seed: int) -> Agent:
     """Search for a policy by the text alone, then judge the one that the search ended with.
@@ -143,24 +154,24 @@ def learn(reward: TextReward, search: Search, *, seed: int) -> Agent:
     method = CrossEntropyMethod(
         POLICIES.num_parameters, seed=seed, population=search.population, num_elites=search.num_elites
     )
-    arena = Arena(reward, search.population)
     text_rewards, true_returns = [], []
-    episode = SEARCH_SEED + 10_000 * seed
-    for _ in range(search.num_generations):
-        candidates = method.propose()
-        act = partial(POLICIES.act, candidates)
-        trials = range(episode, episode + search.num_trials)
-        played = [arena.play(act, [trial] * search.population) for trial in trials]
-        episode += search.num_trials
-        rewards, returns = np.mean(played, axis=0)
-        method.learn(candidates, rewards)
-        text_rewards.append(float(rewards.mean()))
-        true_returns.append(float(returns.mean()))
-    test = Arena(reward, search.num_test_episodes)
-    first = TEST_SEED + 10_000 * seed
+    episode = SEARCH_SEED + AGENTS_APART * seed
+    with closing(Arena(reward, search.population)) as arena:
+        for _ in range(search.num_generations):
+            candidates = method.propose()
+            act = partial(POLICIES.act, candidates)
+            trials = range(episode, episode + search.num_trials)
+            played = [arena.play(act, [trial] * search.population) for trial in trials]
+            episode += search.num_trials
+            rewards, returns = np.mean(played, axis=0)
+            method.learn(candidates, rewards)
+            text_rewards.append(float(rewards.mean()))
+            true_returns.append(float(returns.mean()))
+    first = TEST_SEED + AGENTS_APART * seed
     episodes = range(first, first + search.num_test_episodes)
-    _, learned = test.play(partial(POLICIES.act, method.mean), episodes)
-    _, random = test.play(random_agent(seed), episodes)
+    with closing(Arena(reward, search.num_test_episodes)) as arena:
+        _, learned = arena.play(partial(POLICIES.act, method.mean), episodes)
+        _, random = arena.play(random_agent(seed), episodes)
     return Agent(seed, method.mean, text_rewards, true_returns, learned, random)
 
 
@@ -177,5 +188,8 @@ def random_agent(seed: int) -> Act:
 def film(act: Act, *, seed: int) -> FrameArray:
     """The frames of one episode, (n, H, W, 3)."""
     env = ToyWorldEnv(ENVIRONMENT, render_mode="rgb_array")
-    episodes = record_episodes(env, lambda observation: act(observation[None])[0], num_episodes=1, seed=seed)
-    return episodes[0].frames
+    with closing(env):
+        (episode,) = record_episodes(
+            env, lambda observation: act(observation[None])[0], num_episodes=1, seed=seed
+        )
+    return episode.frames

@@ -52,10 +52,39 @@ def test_frames_and_returns_of_a_policy():
 def test_random_actions_follow_from_the_seed():
     first = record_episodes(SeededEnv(), num_episodes=3, seed=7, num_frames=4)
     again = record_episodes(SeededEnv(), num_episodes=3, seed=7, num_frames=4)
-    other = record_episodes(SeededEnv(), num_episodes=3, seed=8, num_frames=4)
+    other = record_episodes(SeededEnv(), num_episodes=3, seed=70, num_frames=4)
     assert [episode.true_return for episode in first] == [episode.true_return for episode in again]
     np.testing.assert_array_equal(first[2].frames, again[2].frames)
     assert len({episode.true_return for episode in [*first, *other]}) == 6
+
+
+def test_an_episode_is_the_same_whichever_others_are_recorded():
+    several = record_episodes(SeededEnv(), num_episodes=3, seed=7, num_frames=4)
+    (alone,) = record_episodes(SeededEnv(), num_episodes=1, seed=9, num_frames=4)
+    np.testing.assert_array_equal(alone.frames, several[2].frames)
+    assert alone.true_return == several[2].true_return
+
+
+def test_starts_and_drawn_actions_have_sources_of_their_own():
+    class Drawn(SeededEnv):
+        """Its starts are drawn as its actions are."""
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.starts.append(float(np.random.default_rng(seed).uniform(-10, 10)))
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            if self.steps == 0:
+                self.firsts.append(float(action[0]))
+            return super().step(action)
+
+    env = Drawn()
+    env.starts, env.firsts = [], []
+    record_episodes(env, num_episodes=40, seed=0, num_frames=1)
+    assert env.starts[0] != pytest.approx(env.firsts[0], abs=1e-3)
+    assert abs(np.corrcoef(env.starts, env.firsts)[0, 1]) < 0.5
+    assert len(set(env.firsts)) == 40
 
 
 def test_an_endless_episode_is_cut_off_and_few_frames_are_kept():

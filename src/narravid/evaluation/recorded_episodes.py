@@ -60,8 +60,9 @@ def record_episodes(
             environment's own rewards are summed.
         policy: From an observation to an action; None for actions drawn from the action space.
         num_episodes: How many.
-        seed: Of the action space; episode i is reset with seed + i. To see how results vary with it, take
-            seeds at least num_episodes apart, or the same starts come again.
+        seed: Episode i is reset with seed + i, and its drawn actions follow from seed + i too, by a source
+            of their own: it is the same whichever others are recorded. To see how results vary with the
+            seed, take seeds at least num_episodes apart, or the same episodes come again.
         num_frames: Frames kept of each: as many as the model sees that is to be judged.
         max_steps: Where an episode is cut off that does not end.
         reduced: From a frame to the frame that is kept of it, both (H, W, 3) uint8, such as `reduced` of the
@@ -76,7 +77,6 @@ def record_episodes(
     if num_episodes < 1 or max_steps < 1:
         raise ValueError(f"num_episodes and max_steps must be at least 1, got {num_episodes} and {max_steps}")
     check_render_mode(env.render_mode)
-    env.action_space.seed(seed)
     act = policy if policy is not None else lambda _: env.action_space.sample()
     frames = EpisodeFrames(num_frames)
 
@@ -84,10 +84,11 @@ def record_episodes(
         frame = check_frame(env.render())
         return frame if reduced is None else reduced(frame)
 
-    return [
-        _play(env, act, frames, draw=draw, seed=seed + number, max_steps=max_steps)
-        for number in range(num_episodes)
-    ]
+    episodes = []
+    for episode_seed in range(seed, seed + num_episodes):
+        env.action_space.seed(_action_seed(episode_seed))
+        episodes.append(_play(env, act, frames, draw=draw, seed=episode_seed, max_steps=max_steps))
+    return episodes
 
 
 def diagnose_reward(
@@ -111,6 +112,11 @@ def diagnose_reward(
         some = [episode.frames for episode in episodes[start : start + EPISODES_AT_ONCE]]
         rewards += np.atleast_1d(reward(some)).tolist()
     return diagnose(reward.prompt, rewards, [episode.true_return for episode in episodes], seed=seed)
+
+
+def _action_seed(episode_seed: int) -> int:
+    # Seeded alike, the generators of environment and action space would draw the same numbers.
+    return int(np.random.SeedSequence([episode_seed, 1]).generate_state(1)[0])
 
 
 def _play(
