@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def test_each_policy_answers_its_own_observation() -> None:
     assert alone[0, 1] == pytest.approx(math.tanh(-0.1 + 0.6 + 0.25), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_tiny_run_writes_its_numbers_and_pictures(tmp_path, model_folder, monkeypatch, capsys) -> None:
     arguments = (
         *("--model", str(model_folder), "--episodes", "6", "--seeds", "3", "--generations", "2"),
@@ -111,13 +113,61 @@ def test_a_tiny_run_writes_its_numbers_and_pictures(tmp_path, model_folder, monk
             assert min(picture.size) > 200
 
 
-def test_the_same_seed_gives_the_same_agent_and_the_reward_is_the_text_alone() -> None:
+@pytest.fixture(scope="module")
+def agents():
+    """The module, a short search's settings, a reward, and what came of that search with seed 1."""
     module = example("text_reward_agents")
-    search = module.Search(num_generations=2, population=4, num_elites=2, num_trials=1, num_test_episodes=2)
+    search = module.Search(num_generations=1, population=5, num_elites=2, num_trials=2, num_test_episodes=2)
     reward = TextReward(TinyDualEncoder(num_words=12), "a red square")
-    first, again = (module.learn(reward, search, seed=1).to_dict() for _ in range(2))
-    assert first == again
-    assert first["parameters"] != module.learn(reward, search, seed=2).to_dict()["parameters"]
+    return module, search, reward, module.learn(reward, search, seed=1)
+
+
+def test_the_same_seed_gives_the_same_agent(agents) -> None:
+    module, search, reward, agent = agents
+    assert module.learn(reward, search, seed=1).to_dict() == agent.to_dict()
+    assert module.learn(reward, search, seed=2).parameters.tolist() != agent.parameters.tolist()
+
+
+def test_an_agent_learns_from_the_text_alone(agents) -> None:
+    module, _, reward, agent = agents
+    candidates = np.random.default_rng(1).standard_normal((5, 10))
+    policies = module.LinearPolicies(observation_dim=4, action_dim=2)
+    first = module.SEARCH_SEED + module.AGENTS_APART
+    arena = module.Arena(reward, 5)
+    played = [arena.play(partial(policies.act, candidates), [seed] * 5) for seed in (first, first + 1)]
+    by_text, by_progress = ((played[0][kind] + played[1][kind]) / 2 for kind in (0, 1))
+    followed, not_followed = (
+        candidates[sorted(range(5), key=lambda number: -scores[number])[:2]].mean(axis=0)
+        for scores in (by_text, by_progress)
+    )
+    np.testing.assert_allclose(agent.parameters, followed, atol=1e-12)
+    assert np.abs(followed - not_followed).max() > 0.1  # the true return would have led elsewhere
+    assert agent.text_rewards == [pytest.approx(by_text.mean(), abs=1e-6)]
+    assert agent.true_returns == [pytest.approx(by_progress.mean())]
+
+
+def test_an_agent_is_judged_in_new_episodes_beside_a_random_one(agents) -> None:
+    module, _, reward, agent = agents
+    first = module.TEST_SEED + module.AGENTS_APART
+    assert agent.first_test_episode == first
+    policies = module.LinearPolicies(observation_dim=4, action_dim=2)
+    arena = module.Arena(reward, 2)
+    _, learned = arena.play(partial(policies.act, agent.parameters), [first, first + 1])
+    generator = np.random.default_rng([1, 1])
+    drawn = lambda observations: generator.uniform(-1, 1, (2, 2)).astype(np.float32)  # noqa: E731
+    _, random = arena.play(drawn, [first, first + 1])
+    assert agent.test_returns.tolist() == learned.tolist()
+    assert agent.random_returns.tolist() == random.tolist()
+
+
+def test_no_two_purposes_and_no_two_agents_share_an_episode() -> None:
+    module, text_reward = example("text_reward_agents"), example("text_reward")
+    most = 50_000  # episodes of one purpose, far more than are played
+    firsts = [text_reward.CORRELATION_SEED]
+    for seed in range(30):
+        firsts += [start + seed * module.AGENTS_APART for start in (module.SEARCH_SEED, module.TEST_SEED)]
+    assert np.diff(sorted(firsts)).min() >= most
+    assert min(firsts) > 100_000 + most  # what was looked at while the example was made
 
 
 def test_an_episode_is_rewarded_by_the_text_at_its_end() -> None:
