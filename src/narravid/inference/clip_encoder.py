@@ -52,7 +52,8 @@ class ClipEncoder:
     """Clips to vectors by one network in its fastest form.
 
     May be used from several threads, whose forward passes take turns. The weights are taken as they are at
-    the first clip: training that goes on later changes the model, not this.
+    the first clip: training that goes on later changes the model, not this. Only a network that has no form
+    for inference, one of your own perhaps, is used as it is at each clip; keep it in eval mode.
 
     Args:
         model: The network; moved to `device` and set to eval mode.
