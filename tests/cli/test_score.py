@@ -20,10 +20,12 @@ from models.small_viclip import small_viclip
 from narravid.cli.main import main
 from narravid.cli.options import parse_options
 from narravid.cli.score import Score
+from narravid.inference import trajectory_timeline
 from narravid.inference.trajectories import prepare_trajectory
 from narravid.models.hub import save_model
 from narravid.models.resnext3d import ResNeXt3DConfig
 from narravid.models.video_classifier import ResNeXtExtractor, ResNeXtExtractorConfig
+from narravid.recipes.toy_motions import train_motion_model
 from narravid.text.words import Vocabulary
 from narravid.types import ClipSpec
 from tiny_corpus import make_tiny_s3d, save_tiny_s3d, write_colour_video, write_colour_videos
@@ -233,6 +235,19 @@ def test_a_broken_video_is_left_out_and_named(corpus, tmp_path, capsys):
     assert not Path("none").exists()
 
 
+def test_a_video_that_is_scored_but_not_over_time_is_not_left_out(corpus, monkeypatch, capsys):
+    monkeypatch.setattr(trajectory_timeline, "MAX_WINDOWS", 3)
+    red, blue = (corpus / "videos" / f"{name}.mp4" for name in ("red", "blue"))
+    Path("list.txt").write_text(f"{red}\n{blue}\n")
+    words = ["--over-time", "--window-seconds", "2", "--stride-seconds", "1"]
+    assert score(corpus, "-e", "some", *words, trajectories="list.txt", prompts="red") == 0
+    said = capsys.readouterr().out
+    assert f"no timeline: {blue}: over time: windows every 1 seconds are 4, more than 3" in said
+    assert "2 videos scored against 1 prompt, 0 left out, 1 not over time" in said
+    assert "left out:" not in said
+    assert len(list(Path("some/timelines").glob("*.csv"))) == 1
+
+
 def test_a_second_run_of_one_name_leaves_nothing_of_the_first(corpus, tmp_path):
     words = ["--baseline", "green moves", "--over-time"]
     red = corpus / "videos" / "red.mp4"
@@ -317,6 +332,7 @@ MISTAKES = [
     (["--window-seconds", "1"], r"--window-seconds needs --over-time"),
     (["--over-time", "--window-seconds", "0"], r"window_seconds must be a positive number of seconds"),
     (["--over-time", "--stride-seconds", "9"], r"stride_seconds is 9 and a window has 1 seconds"),
+    (["--over-time", "--stride-seconds", "1e-7"], r"stride_seconds is 1e-07, shorter than any frame"),
     (["--normalise"], r"--normalise is for groups, and neither videos nor prompts have any"),
     (
         ["--backend", "openvino", "--resize", "published_half"],
@@ -415,6 +431,46 @@ def test_the_published_s3d_on_recordings_and_lossless_copies(shared_data, tmp_pa
     assert {video["num_video_frames"] for video in document["trajectories"]} == {16, 26}
 
 
+@pytest.fixture(scope="module")
+def motion_model(tmp_path_factory) -> Path:
+    """A model that was trained on the toy world, for a few steps."""
+    return train_motion_model(tmp_path_factory.mktemp("motions"), num_steps=3, seed=0)
+
+
+MOTION_PROMPTS = ("the red square moves to the left", "the blue circle grows", "the green triangle spins")
+
+
+@pytest.mark.slow
+def test_a_trained_model_scores_all_recordings(shared_data, motion_model):
+    folder = shared_data / "trajectories"
+    given = ["-t", str(folder), "-p", *MOTION_PROMPTS, "-e", "all", "--model", str(motion_model)]
+    assert main(["score", *given]) == 0
+    similarity = np.load("all/similarities.npy")
+    recordings = sorted(folder.glob("*.gif"))
+    assert similarity.shape == (len(recordings), 3)
+    assert len(recordings) == 11
+    assert np.abs(similarity).max() <= 1
+    assert similarity.std() > 0
+    document = json.loads(Path("all/similarities.json").read_text(encoding="utf-8"))
+    assert [video["name"] for video in document["trajectories"]] == [path.stem for path in recordings]
+    assert document["card"]["unknown_words"] == {}
+    assert rows_of(Path("all/bad_items.csv"))[1:] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["button-human", "pusher", "drawer-open-human2"])
+def test_a_trained_model_scores_lossless_copies_of_recordings_alike(shared_data, motion_model, name):
+    source = shared_data / "trajectories" / f"{name}.gif"
+    frames = decoded_frames(source)
+    for kind in LOSSLESS:
+        write_lossless(Path(kind), frames, kind=kind, fps=20)
+    given = ["-t", str(source), *LOSSLESS, "-p", *MOTION_PROMPTS, "-e", "copies"]
+    assert main(["score", *given, "--model", str(motion_model)]) == 0
+    similarity = np.load("copies/similarities.npy")
+    assert similarity.shape == (4, 3)
+    assert np.abs(similarity[1:] - similarity[0]).max() <= 0.02
+
+
 def test_the_page_tells_the_command_that_makes_it_again(corpus):
     Path("it's here").mkdir()
     words = ["-e", "again", "-o", "it's here", "--n-frames", 2, "--baseline", "green moves", "--verbose"]
@@ -423,6 +479,16 @@ def test_the_page_tells_the_command_that_makes_it_again(corpus):
     (command,) = re.findall(r"narravid score --trajectories .*--workers 1", page)
     first = parse_options(Score, ["-t", str(corpus / "videos.txt"), *_rest(corpus, words)], program="p")
     assert parse_options(Score, shlex.split(command)[2:], program="p") == first
+
+
+def test_the_command_of_the_page_holds_where_values_begin_like_options(corpus):
+    given = ["-t", str(corpus / "videos" / "red.mp4"), "-p=-red", "-p=blue", "-e=-dash", "--workers", "1"]
+    assert main(["score", *given, "--model", str(corpus / "model")]) == 0
+    page = html.unescape(Path("-dash/page.html").read_text(encoding="utf-8"))
+    (command,) = re.findall(r"narravid score --trajectories .*--workers 1", page)
+    again = parse_options(Score, shlex.split(command)[2:], program="p")
+    assert [word for words in again.prompts for word in words] == ["-red", "blue"]
+    assert (again.experiment, again.workers) == ("-dash", 1)
 
 
 def _rest(corpus: Path, words: list) -> list[str]:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from narravid.evaluation.picture_values import colour_limits, finite_array, num_decimals, number_text
+from narravid.evaluation.picture_values import (
+    colour_limits,
+    finite_array,
+    minus_formatter,
+    num_decimals,
+    number_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +33,20 @@ def test_numbers_have_a_true_minus_and_zero_none():
     assert number_text(-0.1234, 2) == "−0.12"
     assert number_text(-0.0004, 3) == "0.000"
     assert number_text(0.5, 3) == "0.500"
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.075, 0.1, 0.125], ["0.075", "0.100", "0.125"]),
+        ([-0.5, 0.0, 0.5], ["−0.5", "0.0", "0.5"]),
+        ([-200.0, 0.0], ["−200", "0"]),
+        ([0.0, -2e6], ["0", "−2e+06"]),
+        ([0.1 + 0.2, 0.6], ["0.3", "0.6"]),
+    ],
+)
+def test_the_numbers_of_an_axis_have_equal_decimals(values, texts):
+    assert minus_formatter().format_ticks(values) == texts
 
 
 def test_limits_are_those_of_the_values_unless_these_are_nearly_the_same():

@@ -146,9 +146,34 @@ def test_a_later_run_leaves_nothing_of_an_earlier_one_and_nothing_else_is_touche
     known["files"].remove(7)
     (first.folder / "similarities.json").write_text(json.dumps(known))
     second = write_scores(made_scores(COSINES, NAMES, PROMPTS), tmp_path, experiment="e")
-    there = {str(path.relative_to(second.folder)) for path in second.folder.rglob("*") if path.is_file()}
-    assert there == {*second.others, "page.html", "groups_of_mine.csv"}
+    there = {str(path.relative_to(second.folder)) for path in second.folder.rglob("*")}
+    assert there == {*second.others, "page.html", "groups_of_mine.csv"}  # and no folder timelines
     assert outside.exists()
+
+
+def test_a_folder_in_which_something_else_lies_stays(tmp_path: Path):
+    scores = made_scores([[0.1]], ["a"], ["b"])
+    timelines = [made_timeline([[0.1]], [0], name="one")]
+    folder = write_scores(scores, tmp_path, experiment="e", timelines=timelines).folder
+    (folder / "timelines" / "mine.txt").write_text("mine")
+    write_scores(scores, tmp_path, experiment="e")
+    assert [path.name for path in (folder / "timelines").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("obstacle", ["groups.csv", "timelines/one.png", "bad_items.csv", "page.html"])
+def test_what_a_run_that_failed_left_is_removed_by_the_next(tmp_path: Path, obstacle: str):
+    folder = tmp_path / "e"
+    (folder / obstacle).mkdir(parents=True)  # no file can be put in its place
+    grouped = made_scores([[0.1]], ["a"], ["b"], groups=(("g",), ("h",)))
+    timelines = [made_timeline([[0.1]], [0], name="one")]
+    with pytest.raises(OSError, match=r"[Dd]irectory"):
+        write_scores(grouped, tmp_path, experiment="e", timelines=timelines)
+    assert json.loads((folder / "similarities.json").read_text())["unfinished"] is True
+    (folder / obstacle).rmdir()
+    second = write_scores(made_scores([[0.1]], ["a"], ["b"]), tmp_path, experiment="e")
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert there - {"timelines"} == {*second.others, "page.html"}
+    assert "unfinished" not in json.loads((folder / "similarities.json").read_text())
 
 
 def test_names_that_are_no_text_are_written_by_their_escapes(tmp_path: Path):

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from made_scores import made_scores, made_timeline, scored
+from narravid.evaluation.heat_map_layout import lay_out
 from narravid.evaluation.page import Bar
+from narravid.evaluation.picture_parts import new_axes, png
 from narravid.evaluation.reward_diagnostics import diagnose
 from narravid.evaluation.trajectory_files import write_scores
-from narravid.evaluation.trajectory_page import _bars, _in_rows
+from narravid.evaluation.trajectory_page import _bars, _in_rows, _shown
 from narravid.evaluation.trajectory_report import ScoreReport
 from narravid.inference.trajectory_baseline import Baseline
 
@@ -126,3 +128,37 @@ def test_everything_else_is_on_the_page_and_everything_is_escaped(tmp_path: Path
     pictures = re.findall(r'src="data:image/(?:png|jpeg);base64,(.*?)"', html)
     assert len(pictures) == 1 + 2 + 2 + 1 + 1
     assert all(Image.open(io.BytesIO(base64.b64decode(data))).size for data in pictures)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_columns"), [(1, 1), (2, 2), (12, 8), (20, 30), (60, 40), (100, 60)]
+)
+def test_the_labels_of_a_heat_map_are_readable_on_the_page(num_rows: int, num_columns: int):
+    rows, columns = (
+        [f"{kind} {n}" for n in range(num)] for kind, num in (("a", num_rows), ("b", num_columns))
+    )
+    layout = lay_out(rows, columns, [["0.123"]], title="", note="")
+    size = (round(layout.width * layout.dots_per_inch), round(layout.height * layout.dots_per_inch))
+    drawn = io.BytesIO()
+    Image.new("1", size).save(drawn, "PNG", dpi=(layout.dots_per_inch, layout.dots_per_inch))
+    shown = _shown(drawn.getvalue(), "a picture").width_pixels
+    assert shown is not None
+    assert min(layout.names.points, layout.prompts.points) / 72 * shown / layout.width >= 9
+
+
+@pytest.mark.parametrize("num_colours", [None, 32])
+def test_pictures_tell_the_page_how_large_they_are(num_colours: int | None):
+    figure, _ = new_axes(5.0, 2.0)
+    assert _shown(png(figure, dots_per_inch=50, num_colours=num_colours), "").width_pixels == 500
+
+
+def test_a_video_without_a_timeline_is_not_left_out(tmp_path: Path):
+    scores = made_scores([[0.1]], ["a"], ["opens"])
+    scores.bad.add("videos/a.mp4", "over time: no frame could be read")
+    scores.bad.add("videos/gone.mp4", "it has no video stream")
+    html = write_scores(scores, tmp_path, experiment="e").page.read_text(encoding="utf-8")
+    *_, left_out, no_timeline, _ = html.split("<h2>")
+    assert left_out.startswith("Left out")
+    assert ("gone.mp4" in left_out, "a.mp4" in left_out) == (True, False)
+    assert no_timeline.startswith("No timeline")
+    assert ("gone.mp4" in no_timeline, "a.mp4" in no_timeline) == (False, True)

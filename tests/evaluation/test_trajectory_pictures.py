@@ -76,10 +76,28 @@ def test_equal_scores_are_drawn_without_a_best_one():
 
 
 @pytest.mark.parametrize(("num_rows", "num_columns"), [(1, 1), (1, 5), (7, 1), (2, 2), (12, 8), (101, 3)])
-def test_any_size_is_drawn(num_rows: int, num_columns: int):
+def test_any_size_is_drawn_and_nothing_is_cut_off(num_rows: int, num_columns: int):
     scores = np.linspace(-0.3, 0.4, num_rows * num_columns).reshape(num_rows, num_columns)
-    data = score_heat_map(scores, names(num_rows), [LONG] * num_columns, title=LONG)
-    assert max(Image.open(io.BytesIO(data)).size) <= 2400
+    picture = pixels(score_heat_map(scores, names(num_rows), [LONG] * num_columns, title=LONG))
+    assert max(picture.shape) <= 2400
+    assert_white_margin(picture)
+
+
+@pytest.mark.parametrize("label", ["cosine similarity", "score, original with α = 1", LONG])
+@pytest.mark.parametrize("num_rows", [1, 2])
+def test_the_words_beside_the_colours_are_whole(num_rows: int, label: str):
+    scores = np.linspace(-0.3, -0.29, num_rows)[:, None]
+    with_words, without = (
+        pixels(score_heat_map(scores, names(num_rows), ["red"], value_label=text)) for text in (label, "")
+    )
+    assert_white_margin(with_words)
+    ink = (with_words < 128).all(axis=2).sum() - (without < 128).all(axis=2).sum()
+    assert ink > 12 * len(label)  # letters of 8 points have more dark pixels than that
+
+
+def assert_white_margin(picture: np.ndarray) -> None:
+    for edge in (picture[:2], picture[-2:], picture[:, :2], picture[:, -2:]):
+        assert (edge == 255).all()
 
 
 @pytest.mark.slow
@@ -104,6 +122,7 @@ def test_the_pictures_of_the_documentation_are_what_is_drawn(tmp_path: Path):
     for name in ("scores_2x2.png", "scores_12x8.png", "scores_60x40.png"):
         drawn, shown = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "docs"))
         assert pixels(drawn).shape == pixels(shown).shape
+        assert np.abs(pixels(drawn) - pixels(shown)).mean() < 1  # of 255; fonts are smoothed differently
         assert len(drawn) < 300_000
 
 

@@ -129,6 +129,14 @@ def test_a_video_without_a_readable_window_is_bad_and_the_others_are_scored(tmp_
     assert bad.reasons == {str(torn): "a torn window", str(tmp_path / "no.mp4"): "not a video"}
 
 
+def test_more_windows_than_can_be_meant_are_refused(tmp_path):
+    video = write_fake_video(tmp_path / "long.mp4", seconds=101.0)
+    windows = TimelineWindows(stride_seconds=0.001)
+    scorer = TimelineScorer(ClipEncoder(LinearDualEncoder()), PROMPTS, windows=windows)
+    with pytest.raises(DecodeError, match="windows every 0.001 seconds are 101,000, more than 100,000; give"):
+        scorer.score(listed(video), FakeDecoder())
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_a_video_without_length_is_refused(tmp_path, seconds):
     video = write_fake_video(tmp_path / "empty.mp4", seconds=seconds)

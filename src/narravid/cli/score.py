@@ -27,7 +27,7 @@ from narravid.cli.score_print import (
 from narravid.errors import ConfigError
 from narravid.evaluation.reward_diagnostics import RewardDiagnostics, diagnose
 from narravid.evaluation.trajectory_files import ScoreFiles, write_scores
-from narravid.evaluation.trajectory_report import ScoreReport
+from narravid.evaluation.trajectory_report import ScoreReport, count_text, left_out, without_timeline
 from narravid.inference.clip_encoder import Backend, ClipEncoder, EmbeddingDtype
 from narravid.inference.extract_plan import check_window
 from narravid.inference.prompt_vectors import unknown_words
@@ -233,14 +233,17 @@ class Score:
             value = getattr(self, field.name)
             if value != field.default and value is not None:
                 values = chain(*value) if isinstance(value, tuple) else () if value is True else (value,)
-                words += [_option(field.name), *map(str, values)]
+                words += _option_words(_option(field.name), [*map(str, values)])
         return shlex.join(words)
 
     def _print_files(self, scores: TrajectoryScores, files: ScoreFiles) -> None:
-        for line in bad_item_lines(scores.bad, "left out", table=files.folder / BAD_ITEMS_NAME):
-            print(line)
-        num_scored, num_prompts = len(scores.trajectories), len(scores.prompts)
-        print(f"{num_scored:,} videos scored against {num_prompts:,} prompts, {len(scores.bad):,} left out")
+        missing, untimed = left_out(scores), without_timeline(scores)
+        for label, reasons in (("left out", missing), ("no timeline", untimed)):
+            for line in bad_item_lines(BadItems(reasons), label, table=files.folder / BAD_ITEMS_NAME):
+                print(line)
+        num_videos = count_text(len(scores.trajectories), "video")
+        counts = f"{num_videos} scored against {count_text(len(scores.prompts), 'prompt')}"
+        print(f"{counts}, {len(missing):,} left out" + (f", {len(untimed):,} not over time" * bool(untimed)))
         print(f"heat map: {files.heat_map}")
         print(f"page:     {files.page}, with all numbers beside it")
 
@@ -248,7 +251,7 @@ class Score:
 def _timelines(
     scores: TrajectoryScores, scorer: TimelineScorer, decoder: WatchedDecoder
 ) -> tuple[ScoreTimeline, ...]:
-    """Of the videos that could be read; what goes wrong now is added to what is bad."""
+    """Of the videos that could be read; those without one are added to what is bad, and keep their scores."""
     bad = BadItems()
     listed = [trajectory.listed for trajectory in scores.trajectories]
     timelines = score_over_time(listed, scorer, decoder=decoder, bad=bad)
@@ -271,6 +274,13 @@ def _diagnostics(scores: TrajectoryScores) -> tuple[RewardDiagnostics, ...]:
         diagnose(prompt.text, rewards[:, column].tolist(), list(returns.values()))
         for column, prompt in enumerate(scores.prompts)
     )
+
+
+def _option_words(option: str, values: Sequence[str]) -> list[str]:
+    """An option with its values, which are not taken for options when they begin like one."""
+    if any(value.startswith("-") for value in values):
+        return [f"{option}={value}" for value in values]
+    return [option, *values]
 
 
 def _option(name: str) -> str:

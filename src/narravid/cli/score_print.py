@@ -111,7 +111,7 @@ def print_groups(groups: GroupTable, console: Console) -> None:
     table.add_column("videos", overflow="fold")
     for name in groups.prompt_groups:
         table.add_column(escape(name), justify="right", overflow="fold")
-    decimals = num_decimals(groups.mean)
+    decimals = num_decimals(np.stack([groups.mean - groups.std, groups.mean + groups.std]))
     for name, means, deviations in zip(groups.trajectory_groups, groups.mean, groups.std, strict=True):
         cells = [
             f"{_figure(mean, decimals)} ± {_figure(std, decimals)}"

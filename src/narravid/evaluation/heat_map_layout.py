@@ -43,6 +43,9 @@ GAP = 0.08
 NAME_INCHES = 2.9
 PROMPT_INCHES = 3.4
 NOTE_POINTS = 8
+BAR_INCHES_ACROSS = 1.15
+"""What the scale of colours takes beside the matrix, with its numbers and one line of words."""
+
 MIN_LABELLED_INCHES = 0.11
 
 Place = tuple[float, float, float, float]
@@ -67,6 +70,7 @@ class HeatMapLayout:
     prompts: _Labels
     title: Sequence[str]
     note: str
+    value_label: str
     cell: tuple[float, float]
     size: tuple[float, float]
 
@@ -91,7 +95,13 @@ class HeatMapLayout:
         """Of the whole picture."""
         words = max(text_inches(line, TITLE_POINTS) * 1.1 for line in (*self.title, ""))
         note = self.left + text_inches(self.note, NOTE_POINTS)
-        return _in_steps(max(self.left + self.size[1] + 1.15, words + 2 * GAP, note + GAP))
+        bar = BAR_INCHES_ACROSS + (len(self.value_lines) - 1) * line_inches(NOTE_POINTS)
+        return _in_steps(max(self.left + self.size[1] + bar, words + 2 * GAP, note + GAP))
+
+    @property
+    def value_lines(self) -> list[str]:
+        """What the scores are, in lines that go up beside the scale of colours."""
+        return wrapped(self.value_label, self.height - 2 * GAP, NOTE_POINTS) or [""]
 
     @property
     def dots_per_inch(self) -> int:
@@ -121,6 +131,7 @@ def lay_out(
     *,
     title: str,
     note: str,
+    value_label: str = "",
 ) -> HeatMapLayout:
     """Sizes for a matrix with these labels.
 
@@ -130,6 +141,7 @@ def lay_out(
         texts: What stands in the cells, of which only the number of lines counts here.
         title: What stands above; may be empty.
         note: What stands below where there are numbers and several columns; may be empty.
+        value_label: What the scores are, beside the scale of colours.
     """
     prompts, width = _prompt_labels(columns)
     num_lines = max(text.count("\n") + 1 for row in texts for text in row)
@@ -144,7 +156,9 @@ def lay_out(
     is_told = note and len(columns) > 1 and is_numbered((len(rows), len(columns)))
     across = max(4.0, names.inches + size[1])
     head = wrapped(title, across / 1.1, TITLE_POINTS) if title else []
-    return HeatMapLayout(names, prompts, head, note if is_told else "", (height, width), size)
+    return HeatMapLayout(
+        names, prompts, head, note if is_told else "", value_label, cell=(height, width), size=size
+    )
 
 
 def _name_labels(names: Sequence[str], cell_height: float) -> _Labels:

@@ -47,7 +47,7 @@ def png(figure: Figure, *, dots_per_inch: float = DOTS_PER_INCH, num_colours: in
         few = picture.convert("RGB").quantize(num_colours, method=Image.Quantize.FASTOCTREE)
         palette = few.getpalette() or []
         few.putpalette([255 if value == 254 else value for value in palette])  # white stays white
-        few.save(reduced, format="PNG", compress_level=9)
+        few.save(reduced, format="PNG", compress_level=9, dpi=(dots_per_inch, dots_per_inch))
     return reduced.getvalue()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import Formatter
 
 __all__ = ["colour_limits", "finite_array", "minus_formatter", "num_decimals", "number_text"]
 
@@ -55,6 +56,18 @@ def number_text(value: float, decimals: int) -> str:
     return f"{value:z.{decimals}f}".replace("-", MINUS)
 
 
-def minus_formatter() -> FuncFormatter:
-    """Writes the numbers of an axis as briefly as they can be."""
-    return FuncFormatter(lambda value, _: f"{value:z.6g}".replace("-", MINUS))
+def minus_formatter() -> Formatter:
+    """Writes the numbers of an axis as briefly as they can be, all with the same decimals."""
+    return _EqualDecimals()
+
+
+class _EqualDecimals(Formatter):
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self.format_ticks([x])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        shortest = [f"{value:z.6g}" for value in values]
+        if any("e" in text for text in shortest):
+            return [text.replace("-", MINUS) for text in shortest]
+        decimals = max(len(text.partition(".")[2]) for text in shortest)
+        return [number_text(value, decimals) for value in values]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ import numpy.typing as npt
 
 from narravid.bad_items import BAD_ITEMS_NAME
 from narravid.evaluation.reward_diagnostics import RewardDiagnostics
+from narravid.evaluation.score_folder import ScoreFolder
 from narravid.evaluation.trajectory_page import ScorePictures, write_score_page
 from narravid.evaluation.trajectory_pictures import (
     group_bars,
@@ -25,15 +23,14 @@ from narravid.evaluation.trajectory_pictures import (
     timeline_picture,
 )
 from narravid.evaluation.trajectory_report import ScoreReport, as_utf8, scores_label
-from narravid.files import read_json, write_atomically, write_text
+from narravid.files import write_atomically
 from narravid.inference.trajectory_groups import GroupTable
 from narravid.inference.trajectory_scores import TrajectoryScores
 from narravid.inference.trajectory_timeline import ScoreTimeline
 
 __all__ = ["ScoreFiles", "write_scores"]
 
-FORMAT = 1
-JSON_NAME, PAGE_NAME = "similarities.json", "page.html"
+PAGE_NAME = "page.html"
 MAX_SCATTERS = 12
 MAX_NAME_CHARACTERS = 40
 NO_REPORT = ScoreReport()
@@ -56,31 +53,6 @@ class ScoreFiles:
     others: tuple[str, ...]
 
 
-@dataclass
-class _Folder:
-    """Writes files and remembers their names, as paths relative to the folder."""
-
-    path: Path
-    names: list[str] = field(default_factory=list)
-
-    def place(self, name: str) -> Path:
-        """The path of a file that is about to be written."""
-        self.names.append(name)
-        return self.path / name
-
-    def picture(self, name: str, data: bytes) -> bytes:
-        write_atomically(self.place(name), partial(_write_bytes, data))
-        return data
-
-    def table(self, name: str, rows: Iterable[Sequence[object]]) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        write_text(self.place(name), as_utf8(text.getvalue()))
-
-    def array(self, name: str, values: npt.NDArray[np.float32]) -> None:
-        write_atomically(self.place(name), partial(_write_array, values))
-
-
 def write_scores(
     scores: TrajectoryScores,
     folder: Path,
@@ -95,7 +67,8 @@ def write_scores(
     That is similarities.csv, .npy and .json; with a baseline scores.csv and .npy, the regularised ones; with
     groups groups.csv and .png, and the same with normalised scores if that is asked for; for each timeline a
     table and a picture in timelines/; with diagnostics rank_correlations.csv and pictures; bad_items.csv;
-    page.html. Files that an earlier run wrote there and this one does not are removed.
+    page.html. Files that an earlier run wrote there and this one does not are removed, also when that run did
+    not come to its end.
 
     Args:
         scores: What was measured, of at least one trajectory.
@@ -114,60 +87,56 @@ def write_scores(
     """
     if not experiment or experiment in (".", "..") or re.search(r"[/\\\0]", experiment):
         raise ValueError(f"experiment must be a name for files, got {experiment!r}")
-    out = _Folder(folder / experiment)
-    earlier = _files_of_earlier_run(out.path)
-    picture_path = folder / f"{experiment}.png"
-    heat_map = _write_heat_map(picture_path, scores, title=experiment)
-    _write_matrices(out, scores)
+    out = ScoreFolder(folder / experiment)
+    heat_map = _heat_map(scores, title=experiment)
+    _add_matrices(out, scores)
     pictures = ScorePictures(
         heat_map=heat_map,
-        groups=_write_groups(out, scores, report),
-        timelines=_write_timelines(out, timelines, value_label=scores_label(scores)),
-        scatters=_write_diagnostics(out, diagnostics),
+        groups=_add_groups(out, scores, report),
+        timelines=_add_timelines(out, timelines, value_label=scores_label(scores)),
+        scatters=_add_diagnostics(out, diagnostics),
     )
-    scores.bad.write(out.place(BAD_ITEMS_NAME))
-    write_score_page(
-        out.place(PAGE_NAME),
-        scores,
+    out.add(BAD_ITEMS_NAME, scores.bad.write)
+    write_page = partial(
+        write_score_page,
+        scores=scores,
         pictures=pictures,
         experiment=experiment,
         timelines=timelines,
         diagnostics=diagnostics,
         report=report,
     )
-    _write_json(out, scores)
-    for name in earlier - set(out.names):
-        if (out.path / name).is_file():
-            (out.path / name).unlink()
+    out.add(PAGE_NAME, write_page)
+    picture_path = folder / f"{experiment}.png"
+    write_atomically(picture_path, partial(_write_bytes, heat_map))
+    out.write(_document(scores))
     others = tuple(name for name in out.names if name != PAGE_NAME)
     return ScoreFiles(picture_path, out.path / PAGE_NAME, out.path, others)
 
 
-def _write_heat_map(path: Path, scores: TrajectoryScores, *, title: str) -> bytes:
-    heat_map = score_heat_map(
+def _heat_map(scores: TrajectoryScores, *, title: str) -> bytes:
+    return score_heat_map(
         scores.scores,
         [seen.listed.name for seen in scores.trajectories],
         [prompt.text for prompt in scores.prompts],
         title=title,
         value_label=scores_label(scores),
     )
-    write_atomically(path, partial(_write_bytes, heat_map))
-    return heat_map
 
 
-def _write_matrices(out: _Folder, scores: TrajectoryScores) -> None:
+def _add_matrices(out: ScoreFolder, scores: TrajectoryScores) -> None:
     matrices = {"similarities": scores.similarity}
     if scores.baseline is not None:
         matrices["scores"] = scores.scores
     for name, values in matrices.items():
         head = ["trajectory", *(prompt.text for prompt in scores.prompts)]
         rows = zip(scores.trajectories, values, strict=True)
-        out.table(f"{name}.csv", [head, *([seen.listed.name, *_numbers(row)] for seen, row in rows)])
-        out.array(f"{name}.npy", values)
+        out.add_table(f"{name}.csv", [head, *([seen.listed.name, *_numbers(row)] for seen, row in rows)])
+        out.add_array(f"{name}.npy", values)
 
 
-def _write_groups(
-    out: _Folder, scores: TrajectoryScores, report: ScoreReport
+def _add_groups(
+    out: ScoreFolder, scores: TrajectoryScores, report: ScoreReport
 ) -> tuple[tuple[GroupTable, bytes], ...]:
     if not scores.has_groups:
         return ()
@@ -187,23 +156,23 @@ def _write_groups(
             for row, row_name in enumerate(table.trajectory_groups)
             for column, column_name in enumerate(table.prompt_groups)
         ]
-        out.table(f"{name}.csv", [head, *rows])
-        written.append((table, out.picture(f"{name}.png", group_bars(table))))
+        out.add_table(f"{name}.csv", [head, *rows])
+        written.append((table, out.add_bytes(f"{name}.png", group_bars(table))))
     return tuple(written)
 
 
-def _write_timelines(
-    out: _Folder, timelines: Sequence[ScoreTimeline], *, value_label: str
+def _add_timelines(
+    out: ScoreFolder, timelines: Sequence[ScoreTimeline], *, value_label: str
 ) -> tuple[bytes, ...]:
     pictures = []
     for name, timeline in zip(_timeline_names(timelines), timelines, strict=True):
         head = ["start_seconds", "end_seconds", *(prompt.text for prompt in timeline.prompts)]
         times = zip(timeline.starts_seconds, timeline.ends_seconds, timeline.scores, strict=True)
-        out.table(
+        out.add_table(
             f"timelines/{name}.csv", [head, *([start, end, *_numbers(row)] for start, end, row in times)]
         )
         picture = timeline_picture(timeline, title=timeline.trajectory.name, value_label=value_label)
-        pictures.append(out.picture(f"timelines/{name}.png", picture))
+        pictures.append(out.add_bytes(f"timelines/{name}.png", picture))
     return tuple(pictures)
 
 
@@ -222,7 +191,7 @@ def _timeline_names(timelines: Sequence[ScoreTimeline]) -> list[str]:
     return names
 
 
-def _write_diagnostics(out: _Folder, diagnostics: Sequence[RewardDiagnostics]) -> tuple[bytes, ...]:
+def _add_diagnostics(out: ScoreFolder, diagnostics: Sequence[RewardDiagnostics]) -> tuple[bytes, ...]:
     if not diagnostics:
         return ()
     found = [one.correlation for one in diagnostics]
@@ -231,9 +200,9 @@ def _write_diagnostics(out: _Folder, diagnostics: Sequence[RewardDiagnostics]) -
         (one.name, own.correlation, own.low, own.high, own.num_episodes, own.remark)
         for one, own in zip(diagnostics, found, strict=True)
     ]
-    out.table("rank_correlations.csv", [head, *rows])
+    out.add_table("rank_correlations.csv", [head, *rows])
     return tuple(
-        out.picture(
+        out.add_bytes(
             f"rank_correlations/prompt_{number}.png",
             reward_scatter(one.rewards, one.true_returns, title=one.name, note=str(one.correlation)),
         )
@@ -246,11 +215,8 @@ def _numbers(row: npt.NDArray[np.float32]) -> list[str]:
     return [str(value) for value in row]
 
 
-def _write_json(out: _Folder, scores: TrajectoryScores) -> None:
-    """Written last: it names all files, for the run after this one."""
-    path = out.place(JSON_NAME)
+def _document(scores: TrajectoryScores) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "format": FORMAT,
         "card": scores.card,
         "trajectories": [
             {
@@ -266,24 +232,8 @@ def _write_json(out: _Folder, scores: TrajectoryScores) -> None:
     }
     if scores.baseline is not None:
         values["scores"] = scores.scores.tolist()
-    values["files"] = out.names
-    write_text(path, as_utf8(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)) + "\n")
-
-
-def _files_of_earlier_run(folder: Path) -> set[str]:
-    """What an earlier run says that it wrote; nothing outside the folder is believed."""
-    try:
-        names = read_json(folder / JSON_NAME)["files"]
-        paths = [PurePosixPath(name) for name in names]
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
-    return {str(path) for path in paths if not path.is_absolute() and ".." not in path.parts}
+    return values
 
 
 def _write_bytes(data: bytes, path: Path) -> None:
     path.write_bytes(data)
-
-
-def _write_array(values: npt.NDArray[np.float32], path: Path) -> None:
-    with path.open("wb") as file:
-        np.save(file, values, allow_pickle=False)

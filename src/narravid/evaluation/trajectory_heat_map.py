@@ -84,7 +84,8 @@ def score_heat_map(
     if [len(row) for row in texts] != [len(columns)] * len(rows):
         raise ValueError(f"cell_texts must be {len(rows)} rows of {len(columns)} texts")
     has_best = cell_texts is None and bool((values.max(axis=1) > values.min(axis=1)).any())
-    layout = lay_out(rows, columns, texts, title=title, note=BEST_NOTE if has_best else "")
+    note = BEST_NOTE if has_best else ""
+    layout = lay_out(rows, columns, texts, title=title, note=note, value_label=value_label)
     figure = Figure(figsize=(layout.width, layout.height))
     axes = figure.add_axes(layout.place(layout.left, layout.bottom, layout.size))
     colours = ScalarMappable(Normalize(*colour_limits(values)), "viridis")
@@ -98,7 +99,7 @@ def score_heat_map(
         _frame_best(axes, values)
     _write_labels(axes, layout)
     _write_title(figure, layout)
-    _add_colour_bar(figure, layout, colours, value_label)
+    _add_colour_bar(figure, layout, colours)
     num_colours = FEW_COLOURS if values.size > MANY_CELLS else None
     return png(figure, dots_per_inch=layout.dots_per_inch, num_colours=num_colours)
 
@@ -154,7 +155,7 @@ def _write_title(figure: Figure, layout: HeatMapLayout) -> None:
         figure.text(GAP / layout.width, 1 - GAP / layout.height, "\n".join(layout.title), **style)
 
 
-def _add_colour_bar(figure: Figure, layout: HeatMapLayout, colours: ScalarMappable, label: str) -> None:
+def _add_colour_bar(figure: Figure, layout: HeatMapLayout, colours: ScalarMappable) -> None:
     height, width = layout.size
     shown = min(height, BAR_INCHES)
     place = layout.place(layout.left + width + 0.2, layout.bottom + height - shown, (shown, 0.14))
@@ -163,5 +164,10 @@ def _add_colour_bar(figure: Figure, layout: HeatMapLayout, colours: ScalarMappab
     bar.formatter = minus_formatter()
     bar.update_ticks()
     bar.ax.tick_params(labelsize=NOTE_POINTS, colors=INK, length=2)
-    bar.set_label(label, fontsize=NOTE_POINTS, color=INK)
+    # Beside the middle of the bar, or as near to it as the ends of the picture allow.
+    middle = layout.bottom + height - shown / 2
+    half = max(text_inches(line, NOTE_POINTS) for line in layout.value_lines) / 2 + GAP
+    beside = min(max(middle, half), layout.height - half)
+    style = writing(NOTE_POINTS, color=INK, y=0.5 + (beside - middle) / shown, ha="center")
+    bar.set_label("\n".join(layout.value_lines), **style)
     bar.outline.set_visible(False)

@@ -15,7 +15,13 @@ from PIL import Image
 from narravid.evaluation.page import Bar, Picture, ScoredStrip, Section, Table, write_page
 from narravid.evaluation.picture_values import num_decimals, number_text
 from narravid.evaluation.reward_diagnostics import RewardDiagnostics
-from narravid.evaluation.trajectory_report import ScoreReport, scores_label
+from narravid.evaluation.trajectory_report import (
+    ScoreReport,
+    count_text,
+    left_out,
+    scores_label,
+    without_timeline,
+)
 from narravid.inference.trajectory_groups import GroupTable
 from narravid.inference.trajectory_scores import ScoredTrajectory, TrajectoryScores
 from narravid.inference.trajectory_timeline import ScoreTimeline
@@ -29,9 +35,11 @@ NUM_BARS_OPEN = 5
 FRAMES_PER_ROW = 8
 ROW_GAP_PIXELS = 2
 HEAT_MAP_CAPTION = "Trajectories (rows) against prompts (columns)"
-PAGE_PIXELS, MOST_SHRUNK = 1040, 1.3
-PIXELS_PER_PAGE_PIXEL = 1.6
-"""Pictures are drawn with 160 dots per inch and shown at 100."""
+PAGE_PIXELS_PER_INCH = 100
+"""Letters of 7.5 points, the smallest of labels, are 10 pixels high then."""
+
+PAGE_PIXELS, MOST_SHRUNK = 1040, 1.15
+"""What is a little wider than the page is made to fit: 7.5 points keep 9 pixels. What is wider scrolls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +91,18 @@ def write_score_page(
     card = [(key.replace("_", " "), _plain(value)) for key, value in scores.card.items()]
     code = [report.command] if report.command else []
     sections.append(Section("How it was done", tables=[Table(("", "value"), card, numeric=False)], code=code))
-    counts = (
-        f"{_count(len(scores.trajectories), 'trajectory')} against {_count(len(scores.prompts), 'prompt')}"
-    )
-    summary = f"{counts}: {scores_label(scores)}. Higher fits better; the best prompt of each is green."
+    videos = count_text(len(scores.trajectories), "trajectory")
+    against = f"{videos} against {count_text(len(scores.prompts), 'prompt')}"
+    summary = f"{against}: {scores_label(scores)}. Higher fits better; the best prompt of each is green."
     write_page(path, experiment, sections, summary=summary)
-
-
-def _count(number: int, name: str) -> str:
-    if number == 1:
-        return f"1 {name}"
-    return f"{number:,} {name.removesuffix('y')}ies" if name.endswith("y") else f"{number:,} {name}s"
 
 
 def _shown(data: bytes, alternative: str, *, caption: str = "") -> Picture:
     """A picture at the size at which its letters are read, or of the page if that is a little less."""
     with Image.open(io.BytesIO(data)) as picture:
-        width = round(picture.width / PIXELS_PER_PAGE_PIXEL)
+        width = round(
+            PAGE_PIXELS_PER_INCH * picture.width / picture.info.get("dpi", (PAGE_PIXELS_PER_INCH,))[0]
+        )
     fits = width <= MOST_SHRUNK * PAGE_PIXELS
     shown = min(width, PAGE_PIXELS) if fits else width
     return Picture(data, caption, width_pixels=shown, alternative=alternative)
@@ -118,7 +121,7 @@ def _videos(scores: TrajectoryScores) -> Section:
     hidden = len(scores.trajectories) - len(strips)
     paragraphs = ["The frames that the model saw (at most 16 of them, evenly chosen), and the scores."]
     if hidden:
-        paragraphs.append(f"The first {MAX_STRIPS}; the tables hold {_count(hidden, 'trajectory')} more.")
+        paragraphs.append(f"The first {MAX_STRIPS}; the tables hold {count_text(hidden, 'trajectory')} more.")
     return Section("Each video", paragraphs=paragraphs, strips=strips)
 
 
@@ -158,11 +161,11 @@ def _strip(seen: ScoredTrajectory, bars: Sequence[Bar]) -> ScoredStrip:
 
 def _frames_line(seen: ScoredTrajectory) -> str:
     chosen = len(set(seen.frame_numbers))
-    text = f"{_count(chosen, 'frame')} of {seen.num_video_frames:,}"
+    text = f"{count_text(chosen, 'frame')} of {seen.num_video_frames:,}"
     if seen.times_seconds:
         text += f", {seen.times_seconds[0]:.1f} to {seen.times_seconds[-1]:.1f} s"
     if seen.num_repeated:
-        text += f"; it has too few, {_count(seen.num_repeated, 'frame')} seen again"
+        text += f"; it has too few, {count_text(seen.num_repeated, 'frame')} seen again"
     return text
 
 
@@ -233,9 +236,9 @@ def _diagnostics(diagnostics: Sequence[RewardDiagnostics], pictures: Sequence[by
 
 
 def _left_out(scores: TrajectoryScores) -> Iterator[Section]:
-    if len(scores.bad):
-        rows = [(path, reason) for path, reason in sorted(scores.bad.reasons.items())]
-        yield Section("Left out", tables=[Table(("video", "reason"), rows, numeric=False)])
+    for title, reasons in (("Left out", left_out(scores)), ("No timeline", without_timeline(scores))):
+        if reasons:
+            yield Section(title, tables=[Table(("video", "reason"), [*reasons.items()], numeric=False)])
 
 
 def _plain(value: object) -> str:

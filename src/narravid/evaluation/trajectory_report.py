@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from narravid.inference.trajectories import Deviation
 from narravid.inference.trajectory_scores import TrajectoryScores
 
-__all__ = ["ScoreReport", "as_utf8", "scores_label"]
+__all__ = ["ScoreReport", "as_utf8", "count_text", "left_out", "scores_label", "without_timeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,29 @@ def scores_label(scores: TrajectoryScores) -> str:
     if scores.baseline is None:
         return "cosine similarity"
     return f"score, {scores.baseline.form} with α = {scores.baseline.alpha:g}"
+
+
+def left_out(scores: TrajectoryScores) -> dict[str, str]:
+    """Path → reason of each video that has no scores."""
+    scored = {seen.listed.path for seen in scores.trajectories}
+    return {path: reason for path, reason in sorted(scores.bad.reasons.items()) if path not in scored}
+
+
+def without_timeline(scores: TrajectoryScores) -> dict[str, str]:
+    """Path → reason of each video that has scores as a whole, but could not be scored over time."""
+    scored = {seen.listed.path for seen in scores.trajectories}
+    return {path: reason for path, reason in sorted(scores.bad.reasons.items()) if path in scored}
+
+
+def count_text(number: int, name: str) -> str:
+    """A number of things in words.
+
+    >>> count_text(1, "video"), count_text(2000, "trajectory")
+    ('1 video', '2,000 trajectories')
+    """
+    if number == 1:
+        return f"1 {name}"
+    return f"{number:,} {name.removesuffix('y')}ies" if name.endswith("y") else f"{number:,} {name}s"
 
 
 def as_utf8(text: str) -> str:

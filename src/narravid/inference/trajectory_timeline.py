@@ -30,6 +30,12 @@ from narravid.video.transforms import to_channels_first
 
 __all__ = ["ScoreTimeline", "TimelineScorer", "TimelineWindows", "score_over_time"]
 
+LEAST_STRIDE_SECONDS = 0.001
+"""Shorter than a frame of any video."""
+
+MAX_WINDOWS = 100_000
+"""Of one video: a stride of half a second goes through 14 hours."""
+
 STEPS_PER_VIDEO = 64
 """Moves of the progress bar; a power of two, so that the sum of all is exact."""
 
@@ -45,7 +51,8 @@ class TimelineWindows:
         num_frames: Frames spread evenly over each window; None for as many as the model's clips have.
 
     Raises:
-        ConfigError: If a number is not positive, or windows would leave gaps.
+        ConfigError: If a number is not positive, windows would leave gaps, or the stride is below a
+            thousandth of a second.
     """
 
     window_seconds: float | None = None
@@ -69,7 +76,7 @@ class TimelineWindows:
             Seconds of a window, seconds from one to the next, frames of each.
 
         Raises:
-            ConfigError: If the windows would leave gaps.
+            ConfigError: If the windows would leave gaps, or follow each other too closely.
         """
         window = spec.duration_seconds if self.window_seconds is None else self.window_seconds
         stride = window / 2 if self.stride_seconds is None else self.stride_seconds
@@ -161,7 +168,7 @@ class TimelineScorer:
             on_progress: Called with the share of windows that were read so far, in [0, 1].
 
         Raises:
-            DecodeError: If no window can be read.
+            DecodeError: If no window can be read, or there would be more than 100,000 of them.
         """
         spans = self._spans(trajectory.path, decoder.probe(trajectory.path).duration_seconds)
         spec = replace(
@@ -185,6 +192,13 @@ class TimelineScorer:
     def _spans(self, path: str, duration_seconds: float) -> list[Span]:
         if not (math.isfinite(duration_seconds) and duration_seconds > 0):
             raise DecodeError(path, f"its length is said to be {duration_seconds} seconds")
+        num_windows = duration_seconds / self._stride_seconds
+        if num_windows > MAX_WINDOWS:
+            raise DecodeError(
+                path,
+                f"windows every {self._stride_seconds:g} seconds are {num_windows:,.0f}, more than "
+                f"{MAX_WINDOWS:,}; give a longer stride (stride_seconds)",
+            )
         return sliding_windows(duration_seconds, self._window_seconds, stride_seconds=self._stride_seconds)
 
     def _encode(self, clips: Sequence[Clip]) -> torch.Tensor:
@@ -247,6 +261,12 @@ def _check_stride(stride_seconds: float, window_seconds: float) -> None:
             f"stride_seconds is {stride_seconds:g} and a window has {window_seconds:g} seconds, so that some "
             f"of the video would lie in none; give at most {window_seconds:g}, or longer windows "
             "(window_seconds)",
+            key="stride_seconds",
+        )
+    if stride_seconds < LEAST_STRIDE_SECONDS:
+        raise ConfigError(
+            f"stride_seconds is {stride_seconds:g}, shorter than any frame; give at least "
+            f"{LEAST_STRIDE_SECONDS:g}, such as half a window",
             key="stride_seconds",
         )
 
