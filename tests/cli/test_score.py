@@ -230,7 +230,7 @@ def test_a_broken_video_is_left_out_and_named(corpus, tmp_path, capsys):
     assert rows_of(Path("some/bad_items.csv"))[1][0] == "broken.mp4"
     assert score(corpus, "-e", "none", trajectories="broken.mp4") == 2
     said = capsys.readouterr().err
-    assert "none of the 1 videos could be used: broken.mp4: cannot be opened as a video" in said
+    assert "the video could not be used: broken.mp4: cannot be opened as a video" in said
     assert said.count("narravid: ") == 1
     assert not Path("none").exists()
 

@@ -238,7 +238,10 @@ def _encode_all(
             vectors |= dict(zip(batch, encoded, strict=True))
             bar.advance(len(batch))
     if not scored:
-        raise NarravidError(f"none of the {num_trajectories} videos could be used: {bad.named()}")
+        which = (
+            f"none of the {num_trajectories} videos could" if num_trajectories > 1 else "the video could not"
+        )
+        raise NarravidError(f"{which} be used: {bad.named()}")
     return scored, torch.stack([vectors[number] for number in range(len(scored))])
 
 
