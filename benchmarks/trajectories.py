@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,9 +109,14 @@ def measure(model: PixelDualEncoder, folder: Path, *, repetitions: int) -> npt.N
         )
     if scores.bad:
         raise SystemExit(f"clips of the toy world cannot be read: {scores.bad.summary()}")
-    happens = {video.video_id: video.steps[0].step for video in world.videos}
-    own = [happens[Path(scored.listed.path).stem] for scored in scores.trajectories]
+    own = steps_shown(world, [scored.listed.path for scored in scores.trajectories])
     return ranks_among_drawn(scores.similarity, own, world.steps, seed=TEST_SEED)
+
+
+def steps_shown(world: ToyWorld, paths: Sequence[str]) -> list[Step]:
+    """The step that each file of a world of single steps shows."""
+    happens = {video.video_id: video.steps[0].step for video in world.videos}
+    return [happens[Path(path).stem] for path in paths]
 
 
 def single_steps(repetitions: int) -> WorldConfig:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from narravid.synthetic.steps import StepSpace
 from tiny_models import TinyDualEncoder
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -62,10 +65,42 @@ def test_clips_show_one_step_each(script) -> None:
         assert video.duration_seconds == video.steps[0].span.end_seconds
 
 
+def test_files_are_scored_against_the_steps_that_they_show(script, tmp_path) -> None:
+    config = replace(script.single_steps(1), space=StepSpace(("red",), ("square",), ("left", "up", "grow")))
+    world = script.ToyWorld(config, seed=4)
+    script.write_world(world, tmp_path)
+    written = {
+        video["path"]: video["steps"] for video in json.loads((tmp_path / "truth.json").read_text())["videos"]
+    }
+    paths = [str(tmp_path / path) for path in reversed(written)]
+    shown = script.steps_shown(world, paths)
+    assert [[step.sentence] for step in shown] == [
+        [told["sentence"] for told in steps] for steps in reversed(written.values())
+    ]
+    assert len({*shown}) == 3
+
+
 @pytest.mark.slow
 def test_clips_are_scored_as_files(script, tmp_path) -> None:
-    ranks = script.measure(TinyDualEncoder(num_words=12), tmp_path, repetitions=1)
-    assert len(ranks) == 72
-    assert ranks.min() >= 1
-    assert ranks.max() <= 20
+    model = TinyDualEncoder(num_words=12)
+    ranks = script.measure(model, tmp_path, repetitions=1)
     assert len(list((tmp_path / "test").glob("*.mp4"))) == 72
+    world = script.ToyWorld(script.single_steps(1), seed=script.TEST_SEED)
+    with script.WatchedDecoder() as decoder:
+        scores = script.score_trajectories(
+            script.read_trajectories([str(tmp_path / "test")]),
+            [script.ListedPrompt(step.sentence) for step in world.steps],
+            encoder=script.ClipEncoder(model),
+            decoder=decoder,
+        )
+    written = {
+        video["video_id"]: video["steps"]
+        for video in json.loads((tmp_path / "truth.json").read_text())["videos"]
+    }
+    sentences = [step.sentence for step in world.steps]
+    own = [
+        world.steps[sentences.index(written[Path(scored.listed.path).stem][0]["sentence"])]
+        for scored in scores.trajectories
+    ]
+    expected = script.ranks_among_drawn(scores.similarity, own, world.steps, seed=script.TEST_SEED)
+    assert ranks.tolist() == expected.tolist()

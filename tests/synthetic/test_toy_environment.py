@@ -1,6 +1,7 @@
 """The toy world as an environment: Gymnasium's own check, the way a shape goes, and what its frames show."""
 
-import subprocess
+import importlib
+import math
 import sys
 from dataclasses import replace
 
@@ -12,8 +13,9 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
+from narravid.errors import MissingExtraError
 from narravid.synthetic.camera import SceneConfig
-from narravid.synthetic.render import RGB
+from narravid.synthetic.render import RGB, BackgroundPool
 from narravid.synthetic.toy_environment import BORDER, ToyEnvironmentConfig, ToyWorldEnv
 
 SCENE = SceneConfig(width=64, height=48, fps=8.0, num_backgrounds=3)
@@ -38,6 +40,16 @@ def place_in_heights(observation, config):
     """Where the centre is, in frame heights, from an observation."""
     edges = np.array([config.scene.width / config.scene.height, 1.0])
     return BORDER + (np.asarray(observation[:2], dtype=float) + 1) / 2 * (edges - 2 * BORDER)
+
+
+def still_look(scene, seed, *, own_view=False):
+    """The first frame of an episode beside its small shape, from one corner of the background or its own."""
+    scene = replace(scene, min_radius=0.001, max_radius=0.001)
+    env = ToyWorldEnv(replace(SMALL, scene=scene), render_mode="rgb_array")
+    env.reset(seed=seed)
+    if not own_view:
+        env._episode._scenery._origin = np.zeros(2)
+    return np.delete(env.render(), np.s_[18:46], axis=1)
 
 
 def test_it_is_an_environment_as_gymnasium_wants_it():
@@ -137,13 +149,47 @@ def test_the_same_seed_gives_the_same_episode_however_often_it_is_rendered():
     assert not np.array_equal(*following)
 
 
-def test_episodes_differ_in_look():
-    env = ToyWorldEnv(SMALL, render_mode="rgb_array")
-    corners = set()
-    for seed in range(12):
-        env.reset(seed=seed)
-        corners.add(tuple(env.render()[:4, 30:34].reshape(-1, 3).mean(axis=0).round(1)))
-    assert len(corners) == 12  # backgrounds, exposures and views
+BARE = replace(CLEAN, num_backgrounds=1)
+
+
+@pytest.mark.parametrize(
+    "part", [{"num_backgrounds": 8}, {"brightness_std": 0.2}, {"num_still_objects": 2}, {"noise_std": 6.0}]
+)
+def test_episodes_differ_in_each_part_of_their_look(part):
+    # The same view in every episode, so that nothing but the part that is switched on makes a difference.
+    bare = {still_look(BARE, seed).tobytes() for seed in range(5)}
+    looks = [still_look(replace(BARE, **part), seed) for seed in range(5)]
+    assert len(bare) == 1
+    assert len({look.tobytes() for look in looks}) > 2  # two of five may share one of 8 backgrounds
+    if "brightness_std" in part:
+        assert np.std([look.mean() for look in looks]) > 8
+
+
+def test_every_episode_has_a_view_of_its_own():
+    assert len({still_look(BARE, seed, own_view=True).tobytes() for seed in range(6)}) == 6
+
+
+def test_the_camera_wanders_if_it_is_to():
+    for share, moves in ((1.0, True), (0.0, False)):
+        env = ToyWorldEnv(replace(SMALL, scene=replace(CLEAN, shake_share=share)), render_mode="rgb_array")
+        _, _, frames = rollout(env, [(0, 0)] * SMALL.num_steps, seed=2)
+        assert (not np.array_equal(frames[0], frames[-1])) == moves
+
+
+def test_a_background_seed_gives_the_backgrounds_of_the_world_with_that_seed():
+    for seed in (0, 5):
+        config = replace(SMALL, scene=CLEAN, background_seed=seed)
+        env = ToyWorldEnv(config, render_mode="rgb_array")
+        env.reset(seed=3)
+        corner = env.render()[:6, :6]
+        pool = BackgroundPool(3, height=48, width=64, seed=seed)  # as `ToyWorld` makes it
+        generator = np.random.default_rng(3)
+        number, origin = int(generator.integers(3)), generator.uniform(0, 1, size=2)
+        view = pool.view(number, offset_x=origin[0], offset_y=origin[1])
+        np.testing.assert_array_equal(corner, np.rint(view[:6, :6]).astype(np.uint8))
+        other = BackgroundPool(3, height=48, width=64, seed=seed + 1)
+        view = other.view(number, offset_x=origin[0], offset_y=origin[1])
+        assert not np.array_equal(corner, np.rint(view[:6, :6]).astype(np.uint8))
 
 
 def test_what_is_asked_too_early_or_wrongly_is_refused():
@@ -167,7 +213,12 @@ def test_what_is_asked_too_early_or_wrongly_is_refused():
     [
         ("inertia", 1.0),
         ("max_speed", 0.0),
+        ("max_speed", math.inf),
+        ("max_speed", math.nan),
         ("episode_seconds", 0.1),
+        ("episode_seconds", math.inf),
+        ("episode_seconds", math.nan),
+        ("background_seed", -1),
         ("colour", "pink"),
         ("goal", "away"),
         ("scene", SceneConfig(width=16, height=48)),
@@ -178,12 +229,10 @@ def test_bad_options_are_named(field, value):
         replace(SMALL, **{field: value})
 
 
-def test_without_gymnasium_the_message_says_what_to_install():
-    program = (
-        "import sys; sys.modules['gymnasium'] = None\n"
-        "from narravid.errors import MissingExtraError\n"
-        "try:\n    import narravid.synthetic.toy_environment\n"
-        "except MissingExtraError as error:\n    print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "narravid[rl]" in done.stdout
+def test_without_gymnasium_the_message_says_what_to_install(monkeypatch):
+    for loaded in [key for key in sys.modules if key == "gymnasium" or key.startswith("gymnasium.")]:
+        monkeypatch.setitem(sys.modules, loaded, None)
+    name = ToyWorldEnv.__module__
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtraError, match=r"needs gymnasium.*pip install 'narravid\[rl\]'"):
+        importlib.import_module(name)
