@@ -104,10 +104,9 @@ def rank_correlation(
 ) -> RankCorrelation:
     """Spearman's rank correlation with its percentile interval by the bootstrap over episodes.
 
-    Equal values share the mean of their ranks; rewards are rounded to 6 decimals first, as scores of float32
-    differ in what comes after for no reason. Where all values of a side are equal there is no order and no
-    correlation; the result says so instead of NaN. Resamples without one are left out of the interval, and
-    there is no interval when that is more than half of them, nor for fewer than 10 episodes.
+    Equal values share the mean of their ranks, rewards once they are rounded to 6 decimals: float32 knows no
+    more. Where all values of a side are equal there is no correlation, and the result says so. Resamples
+    without one are left out of the interval; there is none with fewer than half of them, or 10 episodes.
 
     Args:
         rewards: N finite numbers, scores of a text.
