@@ -51,7 +51,6 @@ from narravid.synthetic.toy_environment import ToyWorldEnv
 PROMPT = "the red square moves to the left"
 BASELINE = "the red square moves to the right"
 ALPHA = 1.0
-TITLE = f"{PROMPT}, not to the right"
 BATCH_SIZE = 32
 CORRELATION_SEED = 400_000
 """Of the first of the episodes that are moved at random; the others follow."""
@@ -106,9 +105,8 @@ def compare(rewards: Mapping[str, TextReward], *, num_episodes: int) -> dict[str
 
 def draw(output: Path, diagnostics: RewardDiagnostics, agents: Sequence[Agent]) -> None:
     """The three pictures."""
-    scatter = reward_scatter(
-        diagnostics.rewards, diagnostics.true_returns, title=TITLE, note=str(diagnostics.correlation)
-    )
+    note = f"against “{BASELINE}”: {diagnostics.correlation}"
+    scatter = reward_scatter(diagnostics.rewards, diagnostics.true_returns, title=PROMPT, note=note)
     (output / "correlation.png").write_bytes(scatter)
     draw_learning_curves(
         output / "learning_curves.png",
@@ -121,7 +119,7 @@ def draw(output: Path, diagnostics: RewardDiagnostics, agents: Sequence[Agent]) 
         ("at random", film(random_agent(first.seed), seed=first.first_test_episode)),
         ("having learned", film(learned, seed=first.first_test_episode)),
     ]
-    draw_strips(output / "strips.png", episodes, title=f"the reward is “{TITLE}”")
+    draw_strips(output / "strips.png", episodes, title=f"the reward is “{PROMPT}” against “{BASELINE}”")
 
 
 def write_findings(
