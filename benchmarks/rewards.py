@@ -5,10 +5,11 @@
 Environments of the toy world are stepped with drawn actions, and every step of each is scored by its last
 frames (mode "dense"). One at a time each environment has a `TextRewardWrapper` of its own; together they are
 one `SyncVectorEnv` with a `VectorTextRewardWrapper`, which scores all of them by one call. The two ways take
-turns; figures are medians over the rounds, ratios those of each round. Frames per second are frames that the
-network saw per second of scoring, with scaling and copying; steps per second count drawing the environments
-too. Without MODEL two networks with drawn weights are measured: that of the demo (8 frames of 48 pixels) and
-the published S3D (32 of 224). `--write` puts the table into docs/rewards.md.
+turns, each the first in every second round; figures are medians over the rounds, ratios those of each round.
+Frames per second are frames that the network saw per second of scoring; steps per second count drawing the
+environments and scaling their frames too. Without MODEL two networks with drawn weights are measured: that of
+the demo (8 frames of 48 pixels) and the published S3D (32 of 224). `--write` puts the table into
+docs/rewards.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 from rich.console import Console
 
+from narravid.inference.clip_encoder import ClipEncoder
 from narravid.inference.latency_meter import LatencyMeter
 from narravid.inference.reward_wrappers import TextRewardWrapper
 from narravid.inference.text_reward import TextReward
@@ -155,41 +157,47 @@ def measure(
     subject: Subject, num_environments: int, *, num_rounds: int
 ) -> tuple[list[tuple[Rates, Rates]], LatencyMeter]:
     """(one at a time, together) of each round, and the calls for all together of the last one."""
-    reward = TextReward(subject.model, PROMPT, batch_size=subject.batch_size)
+    encoder = ClipEncoder(subject.model, device=subject.model.device)
+    one, all_of_them = (TextReward(encoder, PROMPT, batch_size=subject.batch_size) for _ in range(2))
     alone = [
-        TextRewardWrapper(ToyWorldEnv(render_mode="rgb_array"), reward, mode="dense")
+        TextRewardWrapper(ToyWorldEnv(render_mode="rgb_array"), one, mode="dense")
         for _ in range(num_environments)
     ]
     vector = SyncVectorEnv([lambda: ToyWorldEnv(render_mode="rgb_array")] * num_environments)
-    together = VectorTextRewardWrapper(vector, reward, mode="dense")
+    together = VectorTextRewardWrapper(vector, all_of_them, mode="dense")
     actions = np.random.default_rng(0).uniform(-1, 1, (subject.num_steps, num_environments, 2))
     actions = actions.astype(np.float32)
 
-    def step_alone() -> None:
+    def step_alone() -> Rates:
+        begin = time.perf_counter()
         for own in actions:
             for env, action in zip(alone, own, strict=True):
                 env.step(action)
+        return rates(begin, actions, one.latency)
 
-    def step_together() -> None:
+    def step_together() -> Rates:
+        begin = time.perf_counter()
         for own in actions:
             together.step(own)
+        return rates(begin, actions, all_of_them.latency)
 
     rounds = []
     for number in range(num_rounds + 1):
         for seed, env in enumerate(alone):
             env.reset(seed=seed)
         together.reset(seed=0)
-        ways = timed(step_alone, actions, reward.latency), timed(step_together, actions, reward.latency)
-        if number > 0:  # the first round prepares the network
-            rounds.append(ways)
-    return rounds, reward.latency
+        one.latency.clear()
+        all_of_them.latency.clear()
+        ways = (step_alone, step_together) if number % 2 else (step_together, step_alone)
+        measured = {way: way() for way in ways}
+        rounds.append((measured[step_alone], measured[step_together]))
+    for env in (*alone, together):
+        env.close()
+    return rounds[1:], all_of_them.latency  # the first round prepares the network
 
 
-def timed(work: Callable[[], None], actions: np.ndarray, latency: LatencyMeter) -> Rates:
-    """Rates of some steps; afterwards the meter holds their calls alone."""
-    latency.clear()
-    begin = time.perf_counter()
-    work()
+def rates(begin: float, actions: np.ndarray, latency: LatencyMeter) -> Rates:
+    """Rates of the steps that were made since a reading of the clock."""
     seconds = time.perf_counter() - begin
     return Rates(latency.frames_per_second, actions.shape[0] * actions.shape[1] / seconds)
 
