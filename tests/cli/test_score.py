@@ -198,6 +198,7 @@ def test_scores_over_time(corpus, capsys):
     assert all(-1 <= float(value) <= 1 for row in rows for value in row[-3:])
 
 
+@pytest.mark.slow
 def test_verbose_shows_every_frame_and_score(corpus, capsys):
     (Path("many.txt")).write_text("\n".join(f"{'red ' * number}moves" for number in range(1, 31)))
     assert score(corpus, "-e", "many", "-v", "--n-frames", "2", prompts="many.txt") == 0
@@ -235,6 +236,7 @@ def test_a_broken_video_is_left_out_and_named(corpus, tmp_path, capsys):
     assert not Path("none").exists()
 
 
+@pytest.mark.slow
 def test_a_video_that_is_scored_but_not_over_time_is_not_left_out(corpus, monkeypatch, capsys):
     monkeypatch.setattr(trajectory_timeline, "MAX_WINDOWS", 3)
     red, blue = (corpus / "videos" / f"{name}.mp4" for name in ("red", "blue"))
@@ -248,6 +250,7 @@ def test_a_video_that_is_scored_but_not_over_time_is_not_left_out(corpus, monkey
     assert len(list(Path("some/timelines").glob("*.csv"))) == 1
 
 
+@pytest.mark.slow
 def test_a_second_run_of_one_name_leaves_nothing_of_the_first(corpus, tmp_path):
     words = ["--baseline", "green moves", "--over-time"]
     red = corpus / "videos" / "red.mp4"
@@ -259,6 +262,7 @@ def test_a_second_run_of_one_name_leaves_nothing_of_the_first(corpus, tmp_path):
     assert not list(Path("twice").rglob("*red*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", ["published_half", "published_square", "published_square_unclamped"])
 def test_published_sizes(corpus, resize):
     assert score(corpus, "-e", resize, "--resize", resize, "--frames", "published") == 0
@@ -269,6 +273,7 @@ def test_published_sizes(corpus, resize):
     assert document["trajectories"][0]["frame_numbers"] == [0, 5, 10, 15]
 
 
+@pytest.mark.slow
 def test_another_kind_of_model_with_its_own_pixels(corpus, tmp_path):
     save_model(small_viclip(), tmp_path / "viclip")
     words = ["-e", "viclip", "--resize", "published_square_unclamped", "--over-time"]

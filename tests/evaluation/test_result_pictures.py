@@ -41,6 +41,7 @@ def test_ranks_outside_the_gallery_are_refused():
     assert pixels(rank_histogram(np.array([1.0]), gallery_size=1)).size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [2, 41, 400])
 def test_a_matrix_of_any_size_shows_its_diagonal(num_classes):
     labels = [f"a class of things ${number}" for number in range(num_classes)]
@@ -100,6 +101,7 @@ def test_a_timeline_marks_what_was_chosen_in_its_row():
     assert not len(marks(None)[0])
 
 
+@pytest.mark.slow
 def test_timelines_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         score_timeline(np.zeros((2, 5)), row_labels=["a"], true_spans=[[]])

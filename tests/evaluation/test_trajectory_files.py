@@ -95,6 +95,7 @@ def test_groups_are_tables_and_bars(tmp_path: Path):
     assert is_picture(files.folder / "groups_normalised.png")
 
 
+@pytest.mark.slow
 def test_timelines_are_tables_and_pictures_under_names_that_differ(tmp_path: Path):
     timelines = [
         made_timeline([[0.1, 0.2], [0.3, 0.4]], [0, 1.5], name=name)

@@ -86,6 +86,7 @@ def test_a_short_video_says_that_frames_were_seen_again(tmp_path: Path):
     assert "2 frames of 2, 0.0 to 0.3 s; it has too few, 2 frames seen again" in files.page.read_text()
 
 
+@pytest.mark.slow
 def test_everything_else_is_on_the_page_and_everything_is_escaped(tmp_path: Path):
     evil = "<script>alert('1')</script> & \"x\""
     scores = made_scores(

@@ -197,6 +197,7 @@ def test_negative_means_go_to_the_left():
     assert columns[upper].max() <= columns[~upper].min() + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_rows", "num_columns"), [(1, 1), (3, 8), (9, 9), (2, 90)])
 def test_groups_of_any_number_are_drawn(num_rows: int, num_columns: int):
     means = np.linspace(-0.2, 0.3, num_rows * num_columns).reshape(num_rows, num_columns)
@@ -233,6 +234,7 @@ def test_the_line_of_a_prompt_rises_with_its_score():
     assert np.ptp(np.nonzero(found(plot, ORANGE))[0]) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_windows", "num_prompts"), [(1, 1), (1, 30), (80, 8), (20, 30)])
 def test_timelines_of_any_number_are_drawn(num_windows: int, num_prompts: int):
     scores = np.random.default_rng(0).normal(0.1, 0.05, (num_windows, num_prompts))

@@ -202,6 +202,7 @@ def test_pixels_that_are_not_rounded_reach_every_form_of_a_model():
             torch.testing.assert_close(given, expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_other_backends_take_whole_levels_only(backend: str):
     pytest.importorskip(backend)
